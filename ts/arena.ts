@@ -1,0 +1,210 @@
+import { bytesWord, decodeAddress, groupsWord, type IpSocketAddress, SLOT_WORDS } from './address.js';
+import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from './destination.js';
+import { LAYOUT, NO_ADDRESS } from './layout.js';
+
+/** `outgoing-datagram` of wasi:sockets/udp. */
+export interface OutgoingDatagram {
+  /** The payload; 0 to 65,507 bytes over IPv4, to 65,527 over IPv6. */
+  data: Uint8Array;
+  /** The destination: required where the stream has no remote address, else left out or equal to it. */
+  remoteAddress?: IpSocketAddress | undefined;
+}
+
+/** Bytes of a payload buffer: 1024 datagrams that fill an Ethernet frame, or 24 of the largest. */
+const PAYLOAD_BYTES = 1_572_864;
+
+const ENTRY_WORDS = LAYOUT.entryBytes / 4;
+
+/** In place of an address index: the address breaks the rule that `refusal` names. */
+const REFUSED = -1;
+
+/** A batch on its way to the addon: the payloads, and the table of where each lies and goes (see `layout.ts`). */
+export class Arena {
+  /** The payloads, one behind the other. */
+  readonly bytes = new Uint8Array(new ArrayBuffer(PAYLOAD_BYTES));
+  readonly payload = this.bytes.buffer;
+  readonly table = new ArrayBuffer(LAYOUT.tableBytes);
+  readonly entries = new Uint32Array(this.table, 0, LAYOUT.maxDatagrams * ENTRY_WORDS);
+  /** The address slots; the one behind the last holds a candidate. */
+  readonly slots = new Uint32Array(this.table, LAYOUT.addressesOffset);
+  /** Bytes of payload taken. */
+  position = 0;
+  /** Datagrams in the table. */
+  count = 0;
+  /** Address slots in the table. */
+  addresses = 0;
+  /** Why packing stopped before the list's end, where a rule stopped it. */
+  refusal: Refusal = Refusal.None;
+  /** The object that the last datagram's address index was made from, and that index. */
+  #lastAddress: IpSocketAddress | undefined;
+  #lastIndex = NO_ADDRESS;
+
+  /** Empties the batch. */
+  clear(): void {
+    this.position = 0;
+    this.count = 0;
+    this.addresses = 0;
+    this.refusal = Refusal.None;
+    this.#lastAddress = undefined;
+  }
+
+  /** Packs the list from an index on: to its end, to the first entry that breaks a rule, or to a full arena. */
+  pack(list: readonly OutgoingDatagram[], from: number, destination: Destination): void {
+    this.clear();
+    const { bytes, entries } = this;
+    const largest = MAX_PAYLOAD[destination.family];
+    let position = 0;
+    let word = 0;
+    for (let i = from; i < list.length; i++) {
+      const datagram = list[i];
+      const data = datagram?.data;
+      if (!isBytes(data)) {
+        this.refusal = Refusal.NotADatagram;
+        break;
+      }
+      const length = data.length;
+      if (length > largest) {
+        this.refusal = Refusal.TooLarge;
+        break;
+      }
+      const index = this.indexOf(datagram!.remoteAddress, destination);
+      if (index === REFUSED || position + length > PAYLOAD_BYTES) break;
+      bytes.set(data, position);
+      entries[word] = position;
+      entries[word + 1] = length;
+      entries[word + 2] = index;
+      position += length;
+      word += ENTRY_WORDS;
+    }
+    this.position = position;
+    this.count = word / ENTRY_WORDS;
+  }
+
+  /** Makes a datagram of the `length` bytes at `position`; false where its address breaks a rule. The caller sees to the room. */
+  append(length: number, address: IpSocketAddress | undefined, destination: Destination): boolean {
+    const index = this.indexOf(address, destination);
+    if (index === REFUSED) return false;
+    const word = this.count * ENTRY_WORDS;
+    this.entries[word] = this.position;
+    this.entries[word + 1] = length;
+    this.entries[word + 2] = index;
+    this.position += length;
+    this.count += 1;
+    return true;
+  }
+
+  /** Drops the first `sent` datagrams and moves the others, and their addresses, to the front. */
+  drop(sent: number): void {
+    if (sent === this.count) return this.clear();
+    const { entries, bytes, slots } = this;
+    entries.copyWithin(0, sent * ENTRY_WORDS, this.count * ENTRY_WORDS);
+    this.count -= sent;
+    const firstByte = entries[0]!;
+    bytes.copyWithin(0, firstByte, this.position);
+    this.position -= firstByte;
+    // A connected stream's datagrams have no slots; the others' indexes only grow.
+    const firstSlot = this.addresses === 0 ? 0 : entries[2]!;
+    slots.copyWithin(0, firstSlot * SLOT_WORDS, this.addresses * SLOT_WORDS);
+    this.addresses -= firstSlot;
+    this.#lastIndex -= firstSlot;
+    for (let word = 0; word < this.count * ENTRY_WORDS; word += ENTRY_WORDS) {
+      entries[word]! -= firstByte;
+      entries[word + 2]! -= firstSlot;
+    }
+  }
+
+  /** The address index for an object. The same object as before, unread again, has the same index. */
+  indexOf(address: IpSocketAddress | undefined, destination: Destination): number {
+    if (address === undefined || address === null) {
+      return destination.remote !== undefined ? NO_ADDRESS : this.#refuse(Refusal.NoAddress);
+    }
+    if (address === this.#lastAddress) return this.#lastIndex;
+    if (!encode(address, this.slots, this.addresses * SLOT_WORDS)) return this.#refuse(Refusal.MalformedAddress);
+    const index = this.indexOfCandidate(destination);
+    if (index !== REFUSED) {
+      this.#lastAddress = address;
+      this.#lastIndex = index;
+    }
+    return index;
+  }
+
+  /** The index for the candidate, the slot behind the last: equal neighbours share a slot, a new address is checked. */
+  indexOfCandidate({ family, remote, permits }: Destination): number {
+    const { slots, addresses } = this;
+    const at = addresses * SLOT_WORDS;
+    if (remote !== undefined) return sameAddress(slots, at, remote, 0) ? NO_ADDRESS : this.#refuse(Refusal.NotTheRemote);
+    if (addresses > 0 && sameAddress(slots, at, slots, at - SLOT_WORDS)) return addresses - 1;
+    const refusal = remoteRefusal(slots, at, family);
+    if (refusal !== Refusal.None) return this.#refuse(refusal);
+    if (permits !== undefined && !permits(decodeAddress(slots, addresses))) return this.#refuse(Refusal.Denied);
+    this.addresses = addresses + 1;
+    return addresses;
+  }
+
+  #refuse(refusal: Refusal): number {
+    this.refusal = refusal;
+    return REFUSED;
+  }
+}
+
+/** Whether `data` is a Uint8Array, of this or another realm, whose buffer is still there. */
+function isBytes(data: unknown): data is Uint8Array {
+  if (!(data instanceof Uint8Array) && Object.prototype.toString.call(data) !== '[object Uint8Array]') return false;
+  return (data as Uint8Array).length > 0 || isAttached(data as Uint8Array);
+}
+
+/** A detached array has no length left, and copies to nowhere. */
+function isAttached(empty: Uint8Array): boolean {
+  try {
+    new Uint8Array(0).set(empty);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes an address into the slot at word `at`; false where a value is out of range. */
+function encode(address: IpSocketAddress, slots: Uint32Array, at: number): boolean {
+  if (typeof address.val !== 'object' || address.val === null) return false;
+  if (address.tag === 'ipv4') {
+    const { port, address: bytes } = address.val;
+    if (!Array.isArray(bytes) || bytes.length !== 4 || !isShort(port)) return false;
+    const a = bytes[0];
+    const b = bytes[1];
+    const c = bytes[2];
+    const d = bytes[3];
+    if (!isByte(a) || !isByte(b) || !isByte(c) || !isByte(d)) return false;
+    slots[at] = 4;
+    slots[at + 1] = port;
+    slots[at + 2] = bytesWord(a, b, c, d);
+    slots[at + 3] = 0;
+    slots[at + 4] = 0;
+    slots[at + 5] = 0;
+    slots[at + 6] = 0;
+    slots[at + 7] = 0;
+    return true;
+  }
+  if (address.tag !== 'ipv6') return false;
+  const { port, flowInfo, address: groups, scopeId } = address.val;
+  if (!Array.isArray(groups) || groups.length !== 8 || !isShort(port)) return false;
+  if (flowInfo >>> 0 !== flowInfo || scopeId >>> 0 !== scopeId) return false;
+  slots[at] = 6;
+  slots[at + 1] = port;
+  for (let i = 0; i < 4; i++) {
+    const high = groups[2 * i]!;
+    const low = groups[2 * i + 1]!;
+    if (!isShort(high) || !isShort(low)) return false;
+    slots[at + 2 + i] = groupsWord(high, low);
+  }
+  slots[at + 6] = flowInfo;
+  slots[at + 7] = scopeId;
+  return true;
+}
+
+function isByte(value: number): boolean {
+  return (value & 0xff) === value;
+}
+
+function isShort(value: number): boolean {
+  return (value & 0xffff) === value;
+}

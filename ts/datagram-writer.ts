@@ -1,0 +1,86 @@
+import type { IpSocketAddress } from './address.js';
+import { Arena } from './arena.js';
+import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from './destination.js';
+import { LAYOUT } from './layout.js';
+
+/** What a writer needs of its stream. */
+interface Sender {
+  readonly destination: Destination;
+  /** Traps where `count` exceeds the permit; uses it up. */
+  usePermit(count: number): void;
+  /** How many datagrams of the batch the kernel took. */
+  transmit(arena: Arena): number;
+}
+
+/**
+ * Datagrams written in place: put bytes into `bytes` from `position` on, `commit` their length, `flush` the batch.
+ *
+ *     writer.bytes.set(encoded, writer.position);
+ *     writer.commit(encoded.length, address);
+ *     if (outgoing.checkSend() >= 1n) writer.flush();
+ */
+export class DatagramWriter {
+  readonly #arena = new Arena();
+  readonly #sender: Sender;
+
+  /** @internal */
+  constructor(sender: Sender) {
+    this.#sender = sender;
+  }
+
+  /** The buffer, the same for the writer's whole life. What lies before `position` belongs to committed datagrams. */
+  get bytes(): Uint8Array {
+    return this.#arena.bytes;
+  }
+
+  /** Where the next datagram begins, in bytes. */
+  get position(): number {
+    return this.#arena.position;
+  }
+
+  /** Datagrams committed and not yet accepted; at most 1024. */
+  get pending(): number {
+    return this.#arena.count;
+  }
+
+  /**
+   * Makes a datagram of the `length` bytes from `position` on, and moves `position` behind them.
+   *
+   * Throws RangeError where the bytes or a 1025th datagram have no room (flush first), SocketError `datagram-too-large`
+   * or `invalid-argument` as `send` would; nothing is committed then.
+   */
+  commit(length: number, address?: IpSocketAddress): void {
+    const arena = this.#arena;
+    const { destination } = this.#sender;
+    const room = arena.bytes.length - arena.position;
+    if (!Number.isInteger(length) || length < 0 || length > room) {
+      throw new RangeError(`commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`);
+    }
+    if (arena.count === LAYOUT.maxDatagrams) {
+      throw new RangeError(`a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`);
+    }
+    const fits = length <= MAX_PAYLOAD[destination.family];
+    if (fits && arena.append(length, address, destination)) return;
+    const refusal = fits ? arena.refusal : Refusal.TooLarge;
+    throw refusalError(refusal, 'commit()', { data: { length }, remoteAddress: address }, destination);
+  }
+
+  /**
+   * Sends the committed datagrams under the permit of `checkSend`, as `send` would; returns how many were accepted.
+   * What was not accepted stays pending, for the next flush; `position` moves to behind it. An error leaves all pending:
+   * `clear()` gives them up.
+   */
+  flush(): bigint {
+    const arena = this.#arena;
+    if (arena.count === 0) return 0n;
+    this.#sender.usePermit(arena.count);
+    const taken = this.#sender.transmit(arena);
+    arena.drop(taken);
+    return BigInt(taken);
+  }
+
+  /** Gives up what is pending. */
+  clear(): void {
+    this.#arena.clear();
+  }
+}

@@ -1,0 +1,106 @@
+import { decodeAddress, formatSocketAddress, type IpSocketAddress, malformation, SLOT_WORDS, show, type Slot } from './address.js';
+import { SocketError } from './errors.js';
+import type { Family } from './native.js';
+
+/** The most bytes that a UDP datagram carries: 65,535 less the UDP header and, for IPv4, the IP header (RFC 768, 791). */
+export const MAX_PAYLOAD: Record<Family, number> = { 4: 65_507, 6: 65_527 };
+
+/** Where the datagrams of a stream may go: the facts that its send rules need. */
+export interface Destination {
+  readonly family: Family;
+  /** The address that the stream is connected to. */
+  readonly remote: Slot | undefined;
+  /** Whether the policy lets a datagram go to the address; without one, every address passes. */
+  readonly permits: ((address: IpSocketAddress) => boolean) | undefined;
+}
+
+/** The rule that an entry of a list breaks; 0 where it breaks none. */
+export const Refusal = {
+  None: 0,
+  NotADatagram: 1,
+  TooLarge: 2,
+  MalformedAddress: 3,
+  WrongFamily: 4,
+  UnspecifiedAddress: 5,
+  PortZero: 6,
+  Ipv4InIpv6: 7,
+  NotTheRemote: 8,
+  NoAddress: 9,
+  Denied: 10,
+} as const;
+export type Refusal = (typeof Refusal)[keyof typeof Refusal];
+
+/** The low half of an IPv4-mapped address's third word: `ffff` in network order. */
+const MAPPED_WORD = 0xffff_0000;
+/** The last word of `::1`. */
+const LOOPBACK_WORD = 0x0100_0000;
+
+/**
+ * The rules of `remote-address` that need no list: its family, a specified address, a port, and no IPv4 address in IPv6
+ * clothes. Reads the slot at word `at`.
+ *
+ * WIT, udp.wit: "`invalid-argument`: The `remote-address` has the wrong address family", "The IP address in
+ * `remote-address` is set to INADDR_ANY", "The port in `remote-address` is set to 0"; network.wit and udp.wit have IPv6
+ * sockets be v6-only, so an IPv4-mapped (RFC 4291, 2.5.5.2) or -compatible (2.5.5.1) address names nothing they reach.
+ */
+export function remoteRefusal(slots: Uint32Array, at: number, family: Family): Refusal {
+  if (slots[at] !== family) return Refusal.WrongFamily;
+  const w0 = slots[at + 2]!;
+  const w3 = slots[at + 5]!;
+  if (family === 4) {
+    if (w0 === 0) return Refusal.UnspecifiedAddress;
+  } else if (w0 === 0 && slots[at + 3] === 0) {
+    const w2 = slots[at + 4]!;
+    if (w2 === MAPPED_WORD) return Refusal.Ipv4InIpv6;
+    if (w2 === 0) {
+      if (w3 === 0) return Refusal.UnspecifiedAddress;
+      if (w3 !== LOOPBACK_WORD) return Refusal.Ipv4InIpv6;
+    }
+  }
+  return slots[at + 1] === 0 ? Refusal.PortZero : Refusal.None;
+}
+
+/** Whether the slots at those words hold the same address. */
+export function sameAddress(slots: Uint32Array, at: number, others: Uint32Array, other: number): boolean {
+  for (let word = 0; word < SLOT_WORDS; word++) if (slots[at + word] !== others[other + word]) return false;
+  return true;
+}
+
+/**
+ * The error for a refused datagram: the rule, what was received, the remedy. A value of no WIT type is a TypeError.
+ * `where` names the call and the datagram.
+ */
+export function refusalError(refusal: Refusal, where: string, datagram: unknown, destination: Destination): Error {
+  const { data, remoteAddress } = (datagram ?? {}) as { data?: { length?: unknown }; remoteAddress?: IpSocketAddress };
+  const { family, remote } = destination;
+  const got = `got ${malformation(remoteAddress) === undefined ? formatSocketAddress(remoteAddress!) : show(remoteAddress)}`;
+  const invalid = (text: string) => new SocketError('invalid-argument', `${where}: ${text}`);
+  switch (refusal) {
+    case Refusal.TooLarge:
+      return new SocketError(
+        'datagram-too-large',
+        `${where}: UDP over IPv${family} carries at most ${MAX_PAYLOAD[family]} bytes, got ${show(data?.length)}: split the data`,
+      );
+    case Refusal.MalformedAddress:
+      return invalid(malformation(remoteAddress) ?? `an address must not change while it is read, ${got}: pass plain data`);
+    case Refusal.WrongFamily:
+      return invalid(`an IPv${family} socket sends to IPv${family} addresses, ${got}: open a socket of the other family`);
+    case Refusal.UnspecifiedAddress:
+      return invalid(`a remote address names a host, ${got}: use 127.0.0.1 or ::1 for this machine`);
+    case Refusal.PortZero:
+      return invalid(`a remote port is 1 to 65535, ${got}: name the receiver's port`);
+    case Refusal.Ipv4InIpv6:
+      return invalid(`an IPv6 socket reaches IPv6 alone, ${got}: send to the IPv4 address on an IPv4 socket`);
+    case Refusal.NotTheRemote:
+      return invalid(
+        `the stream is connected to ${formatSocketAddress(decodeAddress(remote!))}, ${got}: ` +
+          `leave remoteAddress out, or open a stream without a remote address`,
+      );
+    case Refusal.NoAddress:
+      return invalid('a stream that is not connected needs the remoteAddress of each datagram, got none: name one');
+    case Refusal.Denied:
+      return new SocketError('access-denied', `${where}: no "send" rule of the policy covers the address, ${got}: allow it`);
+    default:
+      return new TypeError(`${where}: a datagram is { data: Uint8Array, remoteAddress? }, got ${show(datagram)}`);
+  }
+}

@@ -1,0 +1,112 @@
+import { createRequire } from 'node:module';
+import { type ErrorCode, remedy, SocketError } from './errors.js';
+import { LAYOUT } from './layout.js';
+
+/**
+ * The functions of the Rust addon. Results of 0 and above are success, a negative one is the operating system's error
+ * number, negated; a malformed argument is a thrown Error. A socket is a positive integer that belongs to its thread.
+ */
+export interface Native {
+  /** Layout of the table, in the order of `LAYOUT`. */
+  layout(): number[];
+  version(): string;
+  /** A nonblocking socket of the family; its handle. */
+  open(family: Family): number;
+  bind(socket: number, slot: Uint8Array): number;
+  /** Connects or reconnects; the bound address survives. */
+  connect(socket: number, slot: Uint8Array): number;
+  /** Dissolves the connection; the bound address survives. */
+  disconnect(socket: number): number;
+  /** Writes the bound address into the slot. */
+  localAddress(socket: number, slot: Uint8Array): number;
+  getOption(socket: number, option: number): number;
+  setOption(socket: number, option: number, value: number): number;
+  close(socket: number): void;
+  /** Sends the first `count` entries of the table; how many of them the kernel accepted. */
+  send(socket: number, payload: ArrayBuffer, table: ArrayBuffer, count: number, addresses: number): number;
+  /** Gives back an error that a later pass of one list consumed: the next check or send reports it. */
+  deferError(socket: number, errno: number): void;
+  /** Polls once: 1 writable, 0 not; a pending error is taken and returned. */
+  checkSend(socket: number): number;
+  /** Receives at most `max` datagrams into `payload`, and writes their entries and addresses into the table. */
+  receive(socket: number, payload: ArrayBuffer, table: ArrayBuffer, max: number): number;
+  /** Polls `count` items of three numbers: socket, interest, result (written); how many are ready. */
+  pollSync(list: Int32Array, count: number, timeoutMs: number): number;
+  /** Names the function that hears of watched sockets; once a thread. */
+  onReady(callback: (socket: number, events: number) => void): void;
+  /** Watches for the events once; 0 stops. A watched socket keeps the event loop alive. */
+  watch(socket: number, interest: number): number;
+  errorInfo(errno: number): { code: ErrorCode; name: string; message: string };
+  features(): Features;
+  descriptor(socket: number): number;
+  statistics(socket: number): number[];
+}
+
+/** An address family as the addon counts it. */
+export type Family = 4 | 6;
+
+/** What the addon found on this system: the text of `wasi-udp doctor`. */
+export interface Features {
+  platform: string;
+  backend: string;
+  segmentation: boolean;
+  receiveCoalescing: boolean;
+  poller: string;
+  notes: string[];
+}
+
+/** Interests and events of a socket, as bits. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+
+/** Options of `getOption` and `setOption`. */
+export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentation: 4, coalescingReceive: 5 } as const;
+
+/** The binary's name for this platform, such as `linux-x64-gnu`. */
+export function platformName(): string {
+  const { platform, arch } = process;
+  if (platform === 'win32') return `win32-${arch}-msvc`;
+  if (platform !== 'linux') return `${platform}-${arch}`;
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
+  return `linux-${arch}-${report?.header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`;
+}
+
+function load(): Native {
+  const require = createRequire(import.meta.url);
+  const name = platformName();
+  const override = process.env['NAPI_RS_NATIVE_LIBRARY_PATH'];
+  const candidates = override ? [override] : [`../wasi-udp.${name}.node`, `wasi-udp-${name}`];
+  const tried: string[] = [];
+  for (const candidate of candidates) {
+    try {
+      return checked(require(candidate) as Native, candidate);
+    } catch (error) {
+      tried.push(`${candidate}: ${(error as Error).message.split('\n', 1)[0]}`);
+    }
+  }
+  throw new Error(
+    `wasi-udp needs its native binary for ${name} and could not load it. Tried ${tried.join('; ')}. ` +
+      `Install the package wasi-udp-${name} (npm leaves it out under --omit=optional), or run "npm run setup" in a checkout.`,
+  );
+}
+
+/** Refuses a binary of another version, or one that reads tables otherwise than `layout.ts` writes them. */
+function checked(native: Native, path: string): Native {
+  const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
+  if (native.version() !== version) {
+    throw new Error(`${path} is version ${native.version()}, the JavaScript is ${version}: install both of one version`);
+  }
+  const layout = native.layout().join();
+  const expected = Object.values(LAYOUT).join();
+  if (layout !== expected) throw new Error(`${path} reads tables as ${layout}, the JavaScript writes ${expected}`);
+  return native;
+}
+
+/** The addon. This module is the only one that loads it. */
+export const native: Native = load();
+
+/** The error result for an error number of the operating system. */
+export function systemError(operation: string, errno: number): SocketError {
+  const { code, name, message } = native.errorInfo(errno);
+  return new SocketError(code, `${operation}: the system answered ${name} (${message})${remedy(code)}`, name);
+}

@@ -1,0 +1,70 @@
+import { encodeAddress, familyOf, type IpSocketAddress, parseSocketAddress } from './address.js';
+import { Refusal, refusalError, remoteRefusal } from './destination.js';
+import { native, OPTION } from './native.js';
+import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import { UdpSocket } from './udp-socket.js';
+
+export interface OpenUdpOptions {
+  /** The address to bind: '127.0.0.1:53', '[::1]:53' or an IpSocketAddress. Default: the unspecified address, port 0. */
+  local?: string | IpSocketAddress;
+  /** The address to connect to. Then datagrams carry no address of their own, and only this peer is heard. */
+  remote?: string | IpSocketAddress;
+  /**
+   * Whether runs of equal datagrams may leave as one UDP_SEGMENT message. Default: true, unless WASI_UDP_GSO=0 is set.
+   * Turn it off where a device loses segmented packets (vxlan, geneve and PPPoE devices have).
+   */
+  segmentation?: boolean;
+}
+
+export interface OpenUdp extends Disposable {
+  readonly socket: UdpSocket;
+  readonly outgoing: OutgoingDatagramStream;
+  /** The bound address, with the port that the system chose. */
+  readonly localAddress: IpSocketAddress;
+}
+
+/**
+ * Opens a UDP socket: binds it, connects it where `remote` is given, and returns it with its stream. `[Symbol.dispose]()`
+ * drops them all.
+ *
+ * Throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
+ * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system.
+ */
+export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
+  const remote = toAddress(options.remote);
+  const local = toAddress(options.local) ?? unspecified(remote);
+  const family = familyOf(local);
+  const slot = remote === undefined ? undefined : encodeAddress(remote);
+  if (slot !== undefined) {
+    const refusal = remoteRefusal(slot, 0, family);
+    const anywhere = { family, remote: undefined, permits: undefined };
+    if (refusal !== Refusal.None) throw refusalError(refusal, 'openUdp()', { remoteAddress: remote }, anywhere);
+  }
+  const socket = new UdpSocket(local);
+  try {
+    const { descriptor } = socket;
+    if (options.segmentation === false) {
+      descriptor.check('segmentation', native.setOption(descriptor.socket, OPTION.segmentation, 0));
+    }
+    if (slot !== undefined) descriptor.connect(slot);
+    const localAddress = socket.localAddress();
+    const outgoing = new OutgoingDatagramStream(descriptor, { family, remote: slot, permits: undefined });
+    const dispose = () => {
+      outgoing[Symbol.dispose]();
+      socket[Symbol.dispose]();
+    };
+    return { socket, outgoing, localAddress, [Symbol.dispose]: dispose };
+  } catch (error) {
+    socket[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function toAddress(address: string | IpSocketAddress | undefined): IpSocketAddress | undefined {
+  return typeof address === 'string' ? parseSocketAddress(address) : address;
+}
+
+/** The unspecified address, port 0, of the remote's family; IPv4 without one. */
+function unspecified(remote: IpSocketAddress | undefined): IpSocketAddress {
+  return parseSocketAddress(remote?.tag === 'ipv6' ? '[::]:0' : '0.0.0.0:0');
+}

@@ -1,0 +1,165 @@
+import { show } from './address.js';
+import { Arena, type OutgoingDatagram } from './arena.js';
+import type { Descriptor } from './descriptor.js';
+import { type Destination, Refusal, refusalError } from './destination.js';
+import { DatagramWriter } from './datagram-writer.js';
+import { Trap } from './errors.js';
+import { LAYOUT } from './layout.js';
+import { native, systemError, WRITABLE } from './native.js';
+import { Pollable } from './pollable.js';
+
+/** The full permit: what one native call takes. */
+const FULL_PERMIT = LAYOUT.maxDatagrams;
+
+/** The permit where no check-send has granted one. */
+const NO_PERMIT = -1;
+
+/** The counts as the WIT's u64, made once. */
+const COUNTS = Array.from({ length: FULL_PERMIT + 1 }, (_, count) => BigInt(count));
+
+/** The arena of this thread, while no send uses it: a send is synchronous, so one is enough. */
+let spare: Arena | undefined;
+
+/**
+ * `outgoing-datagram-stream` of wasi:sockets/udp@0.2: the sending half of a bound socket.
+ *
+ * The loop: `checkSend()` grants a number of datagrams, `send(list)` takes at most so many and says how many the kernel
+ * accepted; after a grant of 0, `subscribe()`'s pollable tells when to go on.
+ */
+export class OutgoingDatagramStream {
+  #descriptor: Descriptor | undefined;
+  readonly #destination: Destination;
+  #permit = NO_PERMIT;
+  /** Whether the kernel has refused something since it was last seen writable: then the next check asks it. */
+  #unsure = false;
+
+  /** @internal Takes a share of the descriptor. */
+  constructor(descriptor: Descriptor, destination: Destination) {
+    this.#descriptor = descriptor.share();
+    this.#destination = destination;
+  }
+
+  /**
+   * How many datagrams the next `send` may take: 1024, or 0 while the socket's send buffer is full. Never blocks.
+   * No system call after a send that the kernel took whole; one poll after one that it refused or cut short.
+   *
+   * Throws SocketError with the error that is pending on the socket (such as `connection-refused`), once; never
+   * `would-block`. Traps after drop.
+   *
+   * WIT: "Returns the number of datagrams permitted for the next call to `send`, or an error. ... When this function returns
+   * ok(0), the `subscribe` pollable will become ready when this function will report at least ok(1), or an error."
+   */
+  checkSend(): bigint {
+    const descriptor = this.#live('checkSend');
+    this.#permit = NO_PERMIT;
+    if (this.#unsure) {
+      const writable = native.checkSend(descriptor.socket);
+      if (writable < 0) throw systemError('check-send', -writable);
+      if (writable === 0) {
+        this.#permit = 0;
+        return 0n;
+      }
+      this.#unsure = false;
+    }
+    this.#permit = FULL_PERMIT;
+    return COUNTS[FULL_PERMIT]!;
+  }
+
+  /**
+   * Sends the datagrams in order, as if one by one, and stops at the first error; never blocks.
+   *
+   * Returns how many were accepted, which may be fewer than given, or 0 where the send buffer is full. Throws SocketError
+   * only where the very first datagram failed: `invalid-argument` for its address, `datagram-too-large`,
+   * `remote-unreachable`, `connection-refused`, `access-denied` or another by the system's error number. Uses the permit
+   * up, except for an empty list. Traps, with nothing sent, where `checkSend` granted fewer or was not called, and after drop.
+   *
+   * WIT: "semantically behaves the same as iterating the `datagrams` list and sequentially sending each individual datagram
+   * until either the end of the list has been reached or the first error occurred. If at least one datagram has been sent
+   * successfully, this function never returns an error."
+   */
+  send(list: readonly OutgoingDatagram[]): bigint {
+    const descriptor = this.#live('send');
+    if (!Array.isArray(list)) throw new TypeError(`send() takes an array of datagrams, got ${show(list)}: pass [datagram]`);
+    const total = list.length;
+    if (total === 0) return 0n;
+    this.#usePermit('send', total);
+    const arena = spare ?? new Arena();
+    spare = undefined;
+    let accepted = 0;
+    do {
+      arena.pack(list, accepted, this.#destination);
+      if (arena.count > 0) {
+        const taken = this.#transmit(descriptor, arena, accepted > 0);
+        accepted += taken;
+        if (taken < arena.count) break;
+      }
+      if (arena.refusal !== Refusal.None && accepted === 0) {
+        spare = arena;
+        throw refusalError(arena.refusal, 'send(), datagram 0', list[0], this.#destination);
+      }
+    } while (arena.refusal === Refusal.None && accepted < total);
+    spare = arena;
+    return COUNTS[accepted]!;
+  }
+
+  /**
+   * A writer for producers that have no objects to begin with: they serialize straight into its buffer.
+   * Its `flush` obeys the same rules as `send`, the permit included.
+   */
+  writer(): DatagramWriter {
+    this.#live('writer');
+    return new DatagramWriter({
+      destination: this.#destination,
+      usePermit: (count) => this.#usePermit('flush', count),
+      transmit: (arena) => this.#transmit(this.#live('flush'), arena, false),
+    });
+  }
+
+  /**
+   * A pollable that is ready when `checkSend` would grant at least 1 or throw.
+   *
+   * WIT: "Create a `pollable` which will resolve once the stream is ready to send again."
+   */
+  subscribe(): Pollable {
+    const descriptor = this.#live('subscribe');
+    const granted = () => {
+      this.#live('the pollable');
+      return !this.#unsure;
+    };
+    return new Pollable({ descriptor, interest: WRITABLE, granted });
+  }
+
+  /** Drops the stream. The socket closes with the last of its owners. May be called again. */
+  [Symbol.dispose](): void {
+    this.#descriptor?.release();
+    this.#descriptor = undefined;
+  }
+
+  #live(method: string): Descriptor {
+    if (this.#descriptor !== undefined) return this.#descriptor;
+    throw new Trap(`${method}: the outgoing-datagram-stream was dropped and cannot be used: open another`);
+  }
+
+  #usePermit(method: string, count: number): void {
+    const permit = this.#permit;
+    if (count > permit) {
+      throw new Trap(
+        permit === NO_PERMIT
+          ? `${method}() got ${count} datagrams with no checkSend() before: call checkSend() before each ${method}()`
+          : `${method}() got ${count} datagrams, checkSend() permitted ${permit}: call it again and send no more than it returns`,
+      );
+    }
+    this.#permit = NO_PERMIT;
+  }
+
+  /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */
+  #transmit(descriptor: Descriptor, arena: Arena, isLaterPass: boolean): number {
+    const taken = native.send(descriptor.socket, arena.payload, arena.table, arena.count, arena.addresses);
+    if (taken === arena.count) return taken;
+    this.#unsure = true;
+    if (taken >= 0) return taken;
+    if (!isLaterPass) throw systemError('send', -taken);
+    native.deferError(descriptor.socket, -taken);
+    return 0;
+  }
+}

@@ -1,0 +1,143 @@
+import { performance } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
+import type { OutgoingDatagram } from './arena.js';
+import { AbortError } from './errors.js';
+import { LAYOUT } from './layout.js';
+import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+
+export interface SendAllOptions {
+  signal?: AbortSignal | undefined;
+  /** Hears after each batch how many datagrams have been accepted in all. */
+  onProgress?: ((accepted: bigint) => void) | undefined;
+}
+
+/** How long sends may go on before other work of the event loop gets its turn, in milliseconds. */
+const TURN_MS = 8;
+
+/**
+ * Sends every datagram of an iterable: fills each permit, waits while the stream is blocked, and lets the event loop turn.
+ * Returns how many were accepted: all.
+ *
+ * Stops at the first error, of the stream or of the iterable, and rejects with it; `accepted` on the error tells how many
+ * datagrams were accepted before. An abort rejects with AbortError. Datagrams of an asynchronous iterable are sent when a
+ * batch is full or the source has none ready, so a slow source delays nothing.
+ */
+export async function sendAll(
+  outgoing: OutgoingDatagramStream,
+  datagrams: Iterable<OutgoingDatagram> | AsyncIterable<OutgoingDatagram>,
+  options: SendAllOptions = {},
+): Promise<bigint> {
+  const loop = new SendLoop(outgoing, options);
+  try {
+    if (Symbol.asyncIterator in datagrams) await loop.drain(datagrams[Symbol.asyncIterator]());
+    else for (const datagram of datagrams) if (loop.add(datagram)) await loop.flush();
+    await loop.flush();
+    return loop.accepted;
+  } catch (error) {
+    // What an iterable gave before it failed goes out, as if one by one.
+    const failure = loop.failed ? error : await loop.flush().then(() => error, (later) => later);
+    if (failure instanceof Error && Object.isExtensible(failure)) Object.assign(failure, { accepted: loop.accepted });
+    throw failure;
+  }
+}
+
+/** The state of one `sendAll`: what it has collected, and how far it is. */
+class SendLoop {
+  accepted = 0n;
+  /** Whether the stream, or an abort, has ended the loop. */
+  failed = false;
+  readonly #outgoing: OutgoingDatagramStream;
+  readonly #options: SendAllOptions;
+  #batch: OutgoingDatagram[] = [];
+  #turnEnds = performance.now() + TURN_MS;
+
+  constructor(outgoing: OutgoingDatagramStream, options: SendAllOptions) {
+    this.#outgoing = outgoing;
+    this.#options = options;
+  }
+
+  /** Collects a datagram; whether the batch is full. */
+  add(datagram: OutgoingDatagram): boolean {
+    return this.#batch.push(datagram) >= LAYOUT.maxDatagrams;
+  }
+
+  /** Sends what is collected, all of it. */
+  async flush(): Promise<void> {
+    try {
+      while (this.#batch.length > 0) {
+        this.#throwIfAborted();
+        if (this.#outgoing.checkSend() === 0n) await this.#writable();
+        else this.#send();
+        if (performance.now() > this.#turnEnds) await this.#nextTurn();
+      }
+      this.#throwIfAborted();
+    } catch (error) {
+      this.failed = true;
+      throw error;
+    }
+  }
+
+  /** Collects and sends until the source ends; sends early where the source has nothing ready in this turn. */
+  async drain(source: AsyncIterator<OutgoingDatagram>): Promise<void> {
+    const aborted = this.#whenAborted();
+    let idle: Promise<void> | undefined;
+    let finished = false;
+    try {
+      for (;;) {
+        const next = Promise.resolve(source.next());
+        next.catch(() => {});
+        if (this.#batch.length > 0) {
+          idle ??= setImmediate().then(() => {
+            idle = undefined;
+          });
+          const early = await Promise.race([next, idle, aborted.promise]);
+          if (early === undefined) await this.flush();
+        }
+        const step = await Promise.race([next, aborted.promise]);
+        finished = step.done === true;
+        if (finished) return;
+        if (this.add(step.value)) await this.flush();
+      }
+    } catch (error) {
+      if (error instanceof AbortError) this.failed = true;
+      throw error;
+    } finally {
+      aborted.forget();
+      // Not awaited: a generator that hangs in its own await would never answer.
+      if (!finished) Promise.resolve(source.return?.()).catch(() => {});
+    }
+  }
+
+  /** Sends under a full permit, and keeps what was not accepted. */
+  #send(): void {
+    const sent = this.#outgoing.send(this.#batch);
+    this.accepted += sent;
+    this.#batch = this.#batch.slice(Number(sent));
+    this.#options.onProgress?.(this.accepted);
+  }
+
+  async #writable(): Promise<void> {
+    await this.#outgoing.subscribe().wait({ signal: this.#options.signal });
+  }
+
+  async #nextTurn(): Promise<void> {
+    await setImmediate();
+    this.#turnEnds = performance.now() + TURN_MS;
+  }
+
+  #throwIfAborted(): void {
+    if (this.#options.signal?.aborted) throw new AbortError(this.#options.signal);
+  }
+
+  /** A promise that rejects when the signal aborts. */
+  #whenAborted(): { promise: Promise<never>; forget(): void } {
+    const { signal } = this.#options;
+    let abort = () => {};
+    const promise = new Promise<never>((_, reject) => {
+      abort = () => reject(new AbortError(signal!));
+      signal?.addEventListener('abort', abort);
+    });
+    promise.catch(() => {});
+    return { promise, forget: () => signal?.removeEventListener('abort', abort) };
+  }
+}
