@@ -1,0 +1,188 @@
+//! The send loop: a batch as if one datagram after the other, stopped at the first error, counted in datagrams.
+
+#![forbid(unsafe_code)]
+
+use crate::errno::Errno;
+use crate::runs::{Run, group};
+use crate::table::Batch;
+
+/// What the send loop needs of a socket's system calls. The platforms implement it, and the tests' scripted kernel.
+pub trait Kernel {
+    /// Hands messages to the kernel in order, in as few system calls as it allows, until one is refused.
+    fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken;
+
+    /// Takes the error that is pending on the socket (`SO_ERROR`).
+    fn take_error(&mut self) -> Option<Errno>;
+}
+
+/// What became of a list of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Messages that the kernel accepted, from the first on.
+    pub messages: usize,
+    /// The error of the message behind them. None where all were taken, or where the system forgot it: sendmmsg(2), "If an
+    /// error occurs after at least one message has been sent, the call succeeds, and returns the number of messages sent".
+    pub error: Option<Errno>,
+}
+
+/// What a socket has sent, for tests and for people who wonder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Calls of [`Kernel::send_messages`].
+    pub calls: u64,
+    /// Datagrams that the kernel accepted.
+    pub datagrams: u64,
+    /// Runs that left as one segmented message.
+    pub segmented_runs: u64,
+    /// Runs that the kernel would not segment, and that went plainly.
+    pub refused_runs: u64,
+}
+
+/// The sending state of one socket.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The largest segment that the socket is not known to refuse; 0: offload is off.
+    largest_segment: usize,
+    /// What `largest_segment` is after a new connection.
+    offered_segment: usize,
+    /// An error that the kernel has reported, and nobody has heard of yet.
+    deferred: Option<Errno>,
+    /// Counts since the socket was opened.
+    pub statistics: Statistics,
+}
+
+/// The runs of the batch at hand, kept for its memory: nothing is allocated in a steady state.
+#[derive(Debug, Default)]
+pub struct RunScratch {
+    runs: Vec<Run>,
+    plain: Vec<Run>,
+}
+
+impl Outgoing {
+    /// The state of a new socket. `segmentation` says whether runs may leave as one message.
+    pub fn new(segmentation: bool) -> Self {
+        let mut outgoing =
+            Self { largest_segment: 0, offered_segment: 0, deferred: None, statistics: Statistics::default() };
+        outgoing.set_segmentation(segmentation);
+        outgoing
+    }
+
+    /// Whether runs leave as one message, as far as anybody asked.
+    pub fn segmentation(&self) -> bool {
+        self.offered_segment > 0
+    }
+
+    /// Turns segmentation on or off, and forgets what was refused.
+    pub fn set_segmentation(&mut self, on: bool) {
+        self.offered_segment = if on { usize::MAX } else { 0 };
+        self.forget_refusals();
+    }
+
+    /// Offers every size again: the route has changed.
+    pub fn forget_refusals(&mut self) {
+        self.largest_segment = self.offered_segment;
+    }
+
+    /// Keeps an error for the next check or send, where it is of the kind that the kernel reports once.
+    pub fn defer(&mut self, errno: Errno) {
+        if errno.is_reported_once() {
+            self.deferred = Some(errno);
+        }
+    }
+
+    /// Takes the error that was kept.
+    pub fn take_deferred(&mut self) -> Option<Errno> {
+        self.deferred.take()
+    }
+
+    /// Whether an error is kept.
+    pub fn has_deferred(&self) -> bool {
+        self.deferred.is_some()
+    }
+
+    /// Sends the batch; the datagrams that the kernel accepted, 0 where the socket would block.
+    ///
+    /// An error is returned only where it met the very first datagram. Later ones end the batch: what recurs by itself will
+    /// recur, what the kernel reports once is kept for the next check or send.
+    pub fn send(
+        &mut self,
+        kernel: &mut impl Kernel,
+        batch: &Batch<'_>,
+        scratch: &mut RunScratch,
+    ) -> Result<usize, Errno> {
+        if let Some(errno) = self.take_deferred() {
+            return Err(errno);
+        }
+        let RunScratch { runs, plain } = scratch;
+        runs.clear();
+        group(batch, 0, self.largest_segment, runs);
+        let mut accepted = 0;
+        let mut next = 0;
+        while next < runs.len() {
+            let taken = self.transmit(kernel, batch, &runs[next..]);
+            accepted += count(&runs[next..next + taken.messages]);
+            next += taken.messages;
+            let Some(&run) = runs.get(next) else { break };
+            match taken.error {
+                // The system forgot why. Only a run is worth asking again: it may have to go plainly. What is pending
+                // would be lost on that second call, so it is taken first.
+                None if run.is_segmented() && taken.messages > 0 => {
+                    if let Some(errno) = kernel.take_error() {
+                        self.defer(errno);
+                        break;
+                    }
+                }
+                None => break,
+                Some(errno) if run.is_segmented() && errno.refuses_segmentation() => {
+                    plain.clear();
+                    plain.extend(run.datagrams().map(|index| Run::plain(index, batch.entry(index).length)));
+                    let taken = self.transmit(kernel, batch, plain);
+                    accepted += taken.messages;
+                    if taken.messages > 0 {
+                        self.remember_refusal(errno, run.segment as usize);
+                    }
+                    if taken.messages < plain.len() {
+                        return self.cut_short(accepted, taken.error);
+                    }
+                    // What is left is grouped anew, by what the socket now knows.
+                    let first = run.datagrams().end;
+                    runs.clear();
+                    group(batch, first, self.largest_segment, runs);
+                    next = 0;
+                }
+                error => return self.cut_short(accepted, error),
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// The result of a batch that ended before its last datagram.
+    fn cut_short(&mut self, accepted: usize, error: Option<Errno>) -> Result<usize, Errno> {
+        match error {
+            Some(errno) if errno.would_block() => {}
+            Some(errno) if accepted == 0 => return Err(errno),
+            Some(errno) => self.defer(errno),
+            None => {}
+        }
+        Ok(accepted)
+    }
+
+    fn transmit(&mut self, kernel: &mut impl Kernel, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        let taken = kernel.send_messages(batch, runs);
+        let accepted = &runs[..taken.messages];
+        self.statistics.calls += 1;
+        self.statistics.datagrams += count(accepted) as u64;
+        self.statistics.segmented_runs += accepted.iter().filter(|run| run.is_segmented()).count() as u64;
+        taken
+    }
+
+    /// Remembers that the kernel would not segment a run whose datagrams then went plainly.
+    fn remember_refusal(&mut self, errno: Errno, segment: usize) {
+        self.statistics.refused_runs += 1;
+        self.largest_segment = if errno.refuses_size() { self.largest_segment.min(segment - 1) } else { 0 };
+    }
+}
+
+fn count(runs: &[Run]) -> usize {
+    runs.iter().map(|run| run.count as usize).sum()
+}

@@ -1,0 +1,66 @@
+//! The platforms, behind one contract. Each backend gives the same items:
+//!
+//! - `BACKEND`: the name of the system call that sends.
+//! - `Messages`: buffers of a thread for the system calls, allocated once.
+//!   - `new()`
+//!   - `send(&mut self, &Socket, &Batch, &[Run]) -> Taken`: the runs in order, until the kernel refuses one; a run of
+//!     several as one segmented message.
+//!   - `receive(&mut self, &Socket, payload, max, &mut impl FnMut(Received)) -> Taken`: at most `max` messages into
+//!     `payload`, each named with its bytes, source and segment size; no message and no error where none is there.
+//! - `segmentation(&Socket) -> bool`: whether segmented messages can be sent.
+//! - `coalesce_receives(&Socket, bool) -> Result<(), Errno>`: whether the kernel may hand over runs as one message.
+//! - `connect`, `disconnect`: with the bound address and port kept, whatever the system makes of them.
+//! - `bind`: so that a later `disconnect` keeps the port.
+//! - `poll(&mut [PollItem], timeout) -> Result<usize, Errno>`.
+//! - the table of error numbers: `ERRORS`, and the sets `WOULD_BLOCK`, `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`,
+//!   the numbers `UNKNOWN` and `INTERRUPTED`.
+//!
+//! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it.
+
+use socket2::Socket;
+use std::net::SocketAddr;
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::*;
+
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+mod linux;
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+pub use linux::*;
+
+#[cfg(all(unix, any(not(target_os = "linux"), feature = "portable")))]
+mod portable;
+#[cfg(all(unix, any(not(target_os = "linux"), feature = "portable")))]
+pub use portable::*;
+
+/// Bytes that one received message may need: more than any UDP datagram, or a run of them, has.
+pub const MESSAGE_BYTES: usize = 65_536;
+
+/// A message that arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// Where it lies in the payload.
+    pub offset: usize,
+    /// Its bytes.
+    pub length: usize,
+    /// Bytes of each datagram in it but the last; `length` where it is one.
+    pub segment: usize,
+    /// Where it came from.
+    pub source: SocketAddr,
+}
+
+/// One socket in a poll.
+pub struct PollItem<'a> {
+    /// The socket.
+    pub socket: &'a Socket,
+    /// Whether to wait for something to receive.
+    pub readable: bool,
+    /// Whether to wait for room to send.
+    pub writable: bool,
+    /// Written: whether one of them is so, or an error is pending.
+    pub ready: bool,
+    /// Written: whether an error is pending.
+    pub error: bool,
+}

@@ -1,0 +1,136 @@
+//! Any Unix: sendmsg(2) and recvmsg(2) in a loop, with nothing that only some systems have.
+
+use super::unix::Name;
+use super::{MESSAGE_BYTES, Received};
+use crate::errno::Errno;
+use crate::outgoing::Taken;
+use crate::runs::Run;
+use crate::table::Batch;
+use socket2::Socket;
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+/// The system call that sends.
+pub const BACKEND: &str = "sendmsg";
+
+/// The buffers of the system calls.
+pub struct Messages {
+    name: Name,
+}
+
+impl Messages {
+    /// Makes the buffers.
+    pub fn new() -> Self {
+        Self { name: Name::empty() }
+    }
+
+    /// Sends the datagrams one by one, until the kernel refuses one. There is no segmentation here, so a run is a datagram.
+    pub fn send(&mut self, socket: &Socket, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        for (messages, run) in runs.iter().enumerate() {
+            if let Err(errno) = self.send_one(socket, batch, run) {
+                return Taken { messages, error: Some(errno) };
+            }
+        }
+        Taken { messages: runs.len(), error: None }
+    }
+
+    fn send_one(&mut self, socket: &Socket, batch: &Batch<'_>, run: &Run) -> Result<(), Errno> {
+        if run.is_segmented() {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
+        let entry = batch.entry(run.first as usize);
+        let bytes = batch.bytes(entry);
+        let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let mut header = empty_header(&mut vector);
+        if let Some(destination) = batch.destination(entry) {
+            header.msg_namelen = self.name.set(destination);
+            header.msg_name = (&raw mut self.name).cast();
+        }
+        loop {
+            // SAFETY: the header points to a vector and a name that live through the call, and to the batch's payload,
+            // which its borrow keeps alive and unchanged; the kernel only reads them.
+            let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) };
+            match Errno::last() {
+                _ if sent >= 0 => return Ok(()),
+                Errno(libc::EINTR) => {}
+                errno => return Err(errno),
+            }
+        }
+    }
+
+    /// Receives at most `max` messages, each into its own [`MESSAGE_BYTES`] of the payload.
+    pub fn receive(
+        &mut self,
+        socket: &Socket,
+        payload: &mut [u8],
+        max: usize,
+        received: &mut impl FnMut(Received),
+    ) -> Taken {
+        let mut messages = 0;
+        for buffer in payload.chunks_exact_mut(MESSAGE_BYTES).take(max) {
+            match self.receive_one(socket, buffer) {
+                Ok(Some((length, source))) => {
+                    received(Received { offset: messages * MESSAGE_BYTES, length, segment: length, source });
+                    messages += 1;
+                }
+                Ok(None) => break,
+                Err(errno) => return Taken { messages, error: Some(errno) },
+            }
+        }
+        Taken { messages, error: None }
+    }
+
+    /// One datagram and its source; none where none is there.
+    fn receive_one(
+        &mut self,
+        socket: &Socket,
+        buffer: &mut [u8],
+    ) -> Result<Option<(usize, std::net::SocketAddr)>, Errno> {
+        loop {
+            let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+            let mut header = empty_header(&mut vector);
+            header.msg_name = (&raw mut self.name).cast();
+            header.msg_namelen = Name::CAPACITY;
+            // SAFETY: the header points to a vector and a name that live through the call, and to `buffer`, which is
+            // borrowed mutably: nobody else reads or writes it.
+            let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
+            match Errno::last() {
+                _ if length >= 0 && header.msg_flags & libc::MSG_TRUNC != 0 => return Err(Errno(libc::EMSGSIZE)),
+                _ if length >= 0 => {
+                    if let Some(source) = self.name.get() {
+                        return Ok(Some((length as usize, source)));
+                    }
+                }
+                Errno(libc::EINTR) => {}
+                Errno(libc::EAGAIN) => return Ok(None),
+                errno => return Err(errno),
+            }
+        }
+    }
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn empty_header(vector: &mut libc::iovec) -> libc::msghdr {
+    // SAFETY: zeros are a valid msghdr: null pointers with lengths of 0.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = vector;
+    header.msg_iovlen = 1;
+    header.msg_name = ptr::null_mut();
+    header
+}
+
+/// No segmented messages here.
+pub fn segmentation(_: &Socket) -> bool {
+    false
+}
+
+/// No coalesced messages here.
+pub fn coalesce_receives(_: &Socket, on: bool) -> Result<(), Errno> {
+    if on { Err(Errno(libc::EOPNOTSUPP)) } else { Ok(()) }
+}

@@ -1,0 +1,182 @@
+//! What all Unix systems share: connections, poll(2), socket addresses, the table of errors.
+
+use super::PollItem;
+use crate::errno::{Errno, ErrorCode, Row};
+use socket2::{SockAddr, Socket};
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// Binds the socket.
+///
+/// A port that Linux chose is given up when a connection is dissolved (`SOCK_BINDPORT_LOCK` is set for a named port alone).
+/// So a port is chosen by another socket first, and named: both hold it for a moment, by SO_REUSEADDR, so that nobody can
+/// take it in between.
+pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+    if address.port() != 0 || !cfg!(target_os = "linux") {
+        return Ok(socket.bind(&address.into())?);
+    }
+    let chooser = Socket::new(socket.domain()?, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    if address.is_ipv6() {
+        chooser.set_only_v6(true)?;
+    }
+    chooser.set_reuse_address(true)?;
+    chooser.bind(&address.into())?;
+    let chosen = chooser.local_addr()?.as_socket().ok_or(Errno(UNKNOWN))?;
+    let mut named = address;
+    named.set_port(chosen.port());
+    socket.set_reuse_address(true)?;
+    socket.bind(&named.into())?;
+    Ok(socket.set_reuse_address(false)?)
+}
+
+/// Connects the socket to a peer, dissolving the connection that it has: Linux keeps `::1` as the local address of a
+/// socket that reconnects, and answers EINVAL for IPv4; BSD answers EISCONN.
+pub fn connect(socket: &Socket, address: SocketAddr, connected: bool) -> Result<(), Errno> {
+    if connected {
+        disconnect(socket)?;
+    }
+    Ok(socket.connect(&address.into())?)
+}
+
+/// Dissolves the connection: connect(2), "by connecting to an address with the sa_family member of sockaddr set to
+/// AF_UNSPEC".
+pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
+    // SAFETY: a zeroed sockaddr_storage is a valid one, of the family AF_UNSPEC (0).
+    let unspecified: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: `unspecified` is ours and lives through the call; the kernel only reads it.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const unspecified).cast(), length) };
+    match Errno::last() {
+        _ if result == 0 => Ok(()),
+        // BSD and macOS dissolve the connection and complain of the family.
+        Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) if !cfg!(target_os = "linux") => Ok(()),
+        errno => Err(errno),
+    }
+}
+
+/// Waits until one of the items is ready; how many are. No timeout waits forever.
+pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
+    let events = |item: &PollItem<'_>| {
+        (if item.readable { libc::POLLIN } else { 0 }) | (if item.writable { libc::POLLOUT } else { 0 })
+    };
+    let mut descriptors: Vec<libc::pollfd> = items
+        .iter()
+        .map(|item| libc::pollfd { fd: item.socket.as_raw_fd(), events: events(item), revents: 0 })
+        .collect();
+    let milliseconds = timeout.map_or(-1, |timeout| timeout.as_millis().try_into().unwrap_or(i32::MAX));
+    // SAFETY: the array is ours, has that length, and lives through the call; the kernel writes only its revents.
+    let ready = unsafe { libc::poll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, milliseconds) };
+    if ready < 0 {
+        return Err(Errno::last());
+    }
+    for (item, descriptor) in items.iter_mut().zip(&descriptors) {
+        item.ready = descriptor.revents != 0;
+        item.error = descriptor.revents & libc::POLLERR != 0;
+    }
+    Ok(ready as usize)
+}
+
+/// A socket address as system calls read and write it, in its smallest form.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) union Name {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl Name {
+    pub(super) const CAPACITY: libc::socklen_t = mem::size_of::<Self>() as libc::socklen_t;
+
+    pub(super) fn empty() -> Self {
+        // SAFETY: both members are plain integers, for which zeros are valid.
+        unsafe { mem::zeroed() }
+    }
+
+    /// Writes the address, and returns its length.
+    pub(super) fn set(&mut self, address: SocketAddr) -> libc::socklen_t {
+        let name = SockAddr::from(address);
+        // SAFETY: a SockAddr of an IP address begins with a sockaddr_in or sockaddr_in6, of which `Name` is the larger;
+        // both are plain data, so that all of the larger may be copied out of the sockaddr_storage that holds it.
+        *self = unsafe { *name.as_ptr().cast::<Self>() };
+        name.len()
+    }
+
+    /// The address; none where the kernel wrote none of IPv4 or IPv6.
+    pub(super) fn get(&self) -> Option<SocketAddr> {
+        // SAFETY: the family stands at the same place in both members, and any bytes are valid integers.
+        match i32::from(unsafe { self.v4.sin_family }) {
+            libc::AF_INET => {
+                // SAFETY: any bytes are a valid sockaddr_in.
+                let v4 = unsafe { self.v4 };
+                let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+            }
+            libc::AF_INET6 => {
+                // SAFETY: any bytes are a valid sockaddr_in6.
+                let v6 = unsafe { self.v6 };
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                Some(SocketAddrV6::new(ip, u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What an unknown failure is called.
+pub const UNKNOWN: i32 = libc::EIO;
+
+/// A signal came: the call is to be made again.
+pub const INTERRUPTED: i32 = libc::EINTR;
+
+/// The errors that mean: not now.
+pub const WOULD_BLOCK: &[i32] = &[libc::EAGAIN, libc::EWOULDBLOCK, libc::ENOBUFS];
+
+/// The errors by which Linux refuses a segmented message for its size: EMSGSIZE for a segment above the path's MTU (EINVAL
+/// before Linux 6.10).
+pub const REFUSES_SIZE: &[i32] = &[libc::EMSGSIZE, libc::EINVAL];
+
+/// The errors by which a system refuses segmented messages as such: EIO where the device computes no checksums.
+pub const REFUSES_OFFLOAD: &[i32] = &[libc::EIO, libc::EOPNOTSUPP, libc::ENOPROTOOPT];
+
+/// The errors that come from an ICMP message (`icmp_err_convert` of net/ipv4/icmp.c), are pending on a connected socket, and
+/// are forgotten once told. Those that a route gives as well (EHOSTUNREACH, ENETUNREACH, EACCES) are not here: they recur.
+pub const REPORTED_ONCE: &[i32] =
+    &[libc::ECONNREFUSED, libc::EHOSTDOWN, libc::ENOPROTOOPT, libc::ECONNRESET, libc::EPROTO];
+
+/// The table of errors.
+pub const ERRORS: &[Row] = &[
+    (libc::EACCES, "EACCES", ErrorCode::AccessDenied),
+    (libc::EPERM, "EPERM", ErrorCode::AccessDenied),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP", ErrorCode::NotSupported),
+    (libc::ENOPROTOOPT, "ENOPROTOOPT", ErrorCode::NotSupported),
+    (libc::EPROTONOSUPPORT, "EPROTONOSUPPORT", ErrorCode::NotSupported),
+    (libc::EAFNOSUPPORT, "EAFNOSUPPORT", ErrorCode::InvalidArgument),
+    (libc::EINVAL, "EINVAL", ErrorCode::InvalidArgument),
+    (libc::EDESTADDRREQ, "EDESTADDRREQ", ErrorCode::InvalidArgument),
+    (libc::EISCONN, "EISCONN", ErrorCode::InvalidArgument),
+    (libc::EFAULT, "EFAULT", ErrorCode::InvalidArgument),
+    (libc::ENOTCONN, "ENOTCONN", ErrorCode::InvalidState),
+    (libc::ENOMEM, "ENOMEM", ErrorCode::OutOfMemory),
+    (libc::ENOBUFS, "ENOBUFS", ErrorCode::OutOfMemory),
+    (libc::ETIMEDOUT, "ETIMEDOUT", ErrorCode::Timeout),
+    (libc::EAGAIN, "EAGAIN", ErrorCode::WouldBlock),
+    (libc::EMFILE, "EMFILE", ErrorCode::NewSocketLimit),
+    (libc::ENFILE, "ENFILE", ErrorCode::NewSocketLimit),
+    (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", ErrorCode::AddressNotBindable),
+    (libc::EADDRINUSE, "EADDRINUSE", ErrorCode::AddressInUse),
+    (libc::EHOSTUNREACH, "EHOSTUNREACH", ErrorCode::RemoteUnreachable),
+    (libc::EHOSTDOWN, "EHOSTDOWN", ErrorCode::RemoteUnreachable),
+    (libc::ENETUNREACH, "ENETUNREACH", ErrorCode::RemoteUnreachable),
+    (libc::ENETDOWN, "ENETDOWN", ErrorCode::RemoteUnreachable),
+    (libc::ENETRESET, "ENETRESET", ErrorCode::RemoteUnreachable),
+    // udp.wit counts ECONNRESET among the reasons of remote-unreachable.
+    (libc::ECONNRESET, "ECONNRESET", ErrorCode::RemoteUnreachable),
+    #[cfg(target_os = "linux")]
+    (libc::ENONET, "ENONET", ErrorCode::RemoteUnreachable),
+    (libc::ECONNREFUSED, "ECONNREFUSED", ErrorCode::ConnectionRefused),
+    (libc::ECONNABORTED, "ECONNABORTED", ErrorCode::ConnectionAborted),
+    (libc::EMSGSIZE, "EMSGSIZE", ErrorCode::DatagramTooLarge),
+    (libc::EIO, "EIO", ErrorCode::Unknown),
+];
