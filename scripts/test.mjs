@@ -1,0 +1,115 @@
+/**
+ * `npm test`: set-up, then the suites, and what came of them in all. `node scripts/test.mjs SUITE...` runs those alone.
+ * Exit code 1 where anything failed, a suite that could not run included.
+ */
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { requireRust, root, setupOrExit } from './setup.mjs';
+
+/** Each suite, by name; those of `npm test` first. */
+const SUITES = {
+  cargo: () => cargo('--workspace'),
+  'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
+  vitest: () => vitest('vitest'),
+  // The same tests on the backend of any Unix, built with debug assertions.
+  'vitest-portable': async () => vitest('vitest-portable', { NAPI_RS_NATIVE_LIBRARY_PATH: await buildPortable() }),
+  // The same tests with a poller thread in place of the event loop's own.
+  'vitest-thread': () => vitest('vitest-thread', { WASI_UDP_POLLER: 'thread' }),
+};
+const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
+
+/** Runs `cargo test`; sums the results that each test binary prints. */
+async function cargo(...args) {
+  requireRust();
+  const { code, output } = await run('cargo', ['test', '--no-fail-fast', ...args]);
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const [, passed, failed, ignored] of output.matchAll(
+    /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored;/gm,
+  )) {
+    counts.passed += Number(passed);
+    counts.failed += Number(failed);
+    counts.skipped += Number(ignored);
+  }
+  return truthful(counts, code);
+}
+
+/** Runs vitest; reads the counts from its JSON report. */
+async function vitest(name, environment = {}) {
+  const report = path.join(root, 'build', `${name}.json`);
+  fs.rmSync(report, { force: true });
+  const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  const { code } = await run(process.execPath, ['node_modules/vitest/vitest.mjs', ...args], environment);
+  if (!fs.existsSync(report)) return truthful({ passed: 0, failed: 0, skipped: 0 }, code);
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = readJson(report);
+  // A file that does not load has no tests to fail.
+  const unloaded = testResults.filter(
+    ({ status, assertionResults }) => status === 'failed' && !assertionResults.length,
+  );
+  const failed = numFailedTests + unloaded.length;
+  return truthful({ passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests }, code);
+}
+
+/** A suite that ended badly, or ran no test at all, has failed, whatever it counted. */
+function truthful(counts, code) {
+  const isSilent = counts.failed === 0 && (code !== 0 || counts.passed === 0);
+  return isSilent ? { ...counts, failed: 1 } : counts;
+}
+
+async function buildPortable() {
+  const folder = 'build/portable';
+  const options = ['--platform', '--no-js', '--features', 'portable', '--manifest-path', 'crates/addon/Cargo.toml'];
+  const args = ['build', ...options, '--output-dir', folder, '--dts', 'addon.d.ts'];
+  const { code } = await run(process.execPath, ['node_modules/@napi-rs/cli/dist/cli.js', ...args]);
+  const file = code === 0 && fs.readdirSync(path.join(root, folder)).find((name) => name.endsWith('.node'));
+  if (!file) throw new Error('the portable addon could not be built');
+  return path.join(root, folder, file);
+}
+
+/** Runs a command, shows its output as it comes, and returns it without colors. */
+function run(command, args, environment = {}) {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, ...environment };
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const chunks = [];
+    child.stdout.on('data', (chunk) => {
+      chunks.push(chunk);
+      process.stdout.write(chunk);
+    });
+    child.on('error', reject);
+    child.on('close', (code) => {
+      const output = Buffer.concat(chunks).toString();
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a color begins with.
+      resolve({ code, output: output.replace(/\x1b\[[\d;]*m/g, '') });
+    });
+  });
+}
+
+function readJson(file) {
+  return JSON.parse(fs.readFileSync(file, 'utf8'));
+}
+
+function text({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed, ${skipped} skipped`;
+}
+
+await setupOrExit();
+const names = process.argv.length > 2 ? process.argv.slice(2) : DEFAULT_SUITES;
+const unknown = names.filter((name) => !(name in SUITES));
+if (unknown.length > 0) {
+  console.error(`there is no suite ${unknown.join(', ')}: name some of ${Object.keys(SUITES).join(', ')}`);
+  process.exit(2);
+}
+const total = { passed: 0, failed: 0, skipped: 0 };
+const lines = [];
+for (const name of names) {
+  console.log(`\n== ${name}`);
+  const counts = await SUITES[name]().catch((error) => {
+    console.error(error.message);
+    return { passed: 0, failed: 1, skipped: 0 };
+  });
+  for (const key of Object.keys(total)) total[key] += counts[key];
+  lines.push(`${name}: ${text(counts)}`);
+}
+console.log(`\n${lines.join('\n')}\nall suites: ${text(total)}`);
+process.exitCode = total.failed === 0 ? 0 : 1;
