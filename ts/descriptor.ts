@@ -1,7 +1,6 @@
 import { decodeAddress, type IpSocketAddress, newSlot, type Slot, slotBytes } from './address.js';
 import { Trap } from './errors.js';
 import { type Family, native, systemError } from './native.js';
-import { forsake } from './readiness.js';
 
 /** Closes what JavaScript forgot: a descriptor that was collected with owners left. */
 const forgotten = new FinalizationRegistry<number>((socket) => native.close(socket));
@@ -34,14 +33,13 @@ export class Descriptor {
     return this;
   }
 
-  /** Gives a share back; the last one closes the socket, and ends the waits on it. */
+  /** Gives a share back; the last one closes the socket. */
   release(): void {
     this.#owners -= 1;
     if (this.#owners > 0) return;
     const socket = this.#socket;
     this.#socket = 0;
     forgotten.unregister(this);
-    forsake(socket);
     native.close(socket);
   }
 

@@ -7,6 +7,7 @@ import { Trap } from './errors.js';
 import { LAYOUT } from './layout.js';
 import { native, systemError, WRITABLE } from './native.js';
 import { Pollable } from './pollable.js';
+import { forsake } from './readiness.js';
 
 /** The full permit: what one native call takes. */
 const FULL_PERMIT = LAYOUT.maxDatagrams;
@@ -129,10 +130,13 @@ export class OutgoingDatagramStream {
     return new Pollable({ descriptor, interest: WRITABLE, granted });
   }
 
-  /** Drops the stream. The socket closes with the last of its owners. May be called again. */
+  /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
   [Symbol.dispose](): void {
-    this.#descriptor?.release();
+    const descriptor = this.#descriptor;
+    if (descriptor === undefined) return;
     this.#descriptor = undefined;
+    forsake(descriptor.socket, WRITABLE);
+    descriptor.release();
   }
 
   #live(method: string): Descriptor {

@@ -47,11 +47,14 @@ export function whenReady(descriptor: Descriptor, interest: number, signal: Abor
   });
 }
 
-/** Ends the waits on a socket that is about to close. */
-export function forsake(socket: number): void {
-  const waiters = waiting.get(socket);
-  waiting.delete(socket);
-  for (const waiter of waiters ?? []) waiter.reject(new Trap('wait(): the socket was closed while this wait was pending'));
+/** Ends the waits for those events of a socket: the stream that they wait for is about to be dropped. */
+export function forsake(socket: number, interest: number): void {
+  for (const waiter of [...(waiting.get(socket) ?? [])]) {
+    if ((waiter.interest & interest) === 0) continue;
+    remove(socket, waiter);
+    watch(socket);
+    waiter.reject(new Trap('wait(): the stream was dropped while this wait was pending'));
+  }
 }
 
 function remove(socket: number, waiter: Waiter): void {

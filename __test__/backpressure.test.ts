@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { noNamespaces, runInNamespace } from './support/runtime.js';
+
+interface Seen {
+  partial: number;
+  zero: number;
+  blockedCheck: number;
+  notReady: number;
+  readyLater: number;
+  means: Record<string, number>;
+  altered: number;
+  sent: number;
+  inOrder: boolean;
+}
+
+describe.skipIf(noNamespaces)(`backpressure on a shaped link ${noNamespaces ?? ''}`, () => {
+  it.each(['127.0.0.1', '[::1]'])('over %s: partial counts, ok(0), readiness, and every datagram once', async (loopback) => {
+    const shaped = 'tc qdisc add dev lo root tbf rate 10mbit burst 10k limit 100k';
+    const seen = await runInNamespace<Seen>(shaped, 'backpressure.mjs', [loopback]);
+    expect(seen.partial).toBeGreaterThan(0);
+    expect(seen.zero).toBeGreaterThan(0);
+    expect(seen.blockedCheck).toBeGreaterThanOrEqual(8);
+    expect(seen.notReady).toBe(seen.blockedCheck);
+    expect(seen.readyLater).toBe(seen.blockedCheck);
+    for (const name of ['ready', 'block', 'poll', 'wait']) expect(seen.means[name]).toBeGreaterThan(0);
+    expect(seen).toMatchObject({ sent: 600, altered: 0, inOrder: true });
+  });
+});

@@ -1,0 +1,14 @@
+import { describe, expect, it } from 'vitest';
+import { fixture, run, runFixture } from './support/runtime.js';
+
+describe('descriptors', () => {
+  it('10,000 sockets opened and disposed leave none', async () => {
+    expect(await runFixture('leaks.mjs', ['dispose', '10000'])).toEqual({ leaked: 0, most: 0 });
+  }, 60_000);
+
+  it('1,000 sockets forgotten to the garbage collector leave none', async () => {
+    const { stdout, stderr } = await run([process.execPath, '--expose-gc', fixture('leaks.mjs'), 'forget', '1000']);
+    expect(stderr).toBe('');
+    expect(JSON.parse(stdout)).toMatchObject({ leaked: 0 });
+  }, 60_000);
+});

@@ -1,0 +1,110 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AbortError, type OpenUdp, type OutgoingDatagram, openUdp, parseSocketAddress, SocketError, sendAll } from '../dist/index.js';
+import { FAMILIES, Receiver } from './support/receiver.js';
+
+const data = (text: string) => ({ data: new TextEncoder().encode(text) });
+
+describe('sendAll', () => {
+  let receiver: Receiver;
+  let udp: OpenUdp;
+
+  beforeEach(async () => {
+    receiver = await Receiver.open(FAMILIES[0]);
+    udp = openUdp({ remote: receiver.text });
+  });
+  afterEach(async () => {
+    udp[Symbol.dispose]();
+    await receiver[Symbol.asyncDispose]();
+  });
+
+  it('sends an iterable of several permits, in order, and reports progress', async () => {
+    const progress: bigint[] = [];
+    const list = Array.from({ length: 2500 }, (_, i) => data(`${i}`));
+    expect(await sendAll(udp.outgoing, list, { onProgress: (accepted) => progress.push(accepted) })).toBe(2500n);
+    expect(progress.at(-1)).toBe(2500n);
+    expect(progress.length).toBeGreaterThanOrEqual(3);
+    await receiver.until(2500);
+    expect(receiver.texts).toEqual(list.map((_, i) => `${i}`));
+  });
+
+  it('sends nothing of an empty iterable', async () => {
+    expect(await sendAll(udp.outgoing, [])).toBe(0n);
+  });
+
+  it('sends an async iterable, and does not hold back what a slow source gave', async () => {
+    async function* source() {
+      yield data('a');
+      yield data('b');
+      await receiver.until(2);
+      yield data('c');
+    }
+    expect(await sendAll(udp.outgoing, source())).toBe(3n);
+    await receiver.until(3);
+    expect(receiver.texts).toEqual(['a', 'b', 'c']);
+  });
+
+  it('stops at the first error, with the count so far, and closes the source', async () => {
+    let closed = false;
+    const bad: OutgoingDatagram = { ...data('bad'), remoteAddress: parseSocketAddress('127.0.0.1:9') };
+    function* source() {
+      try {
+        for (let i = 0; i < 2000; i++) yield data('good');
+        yield bad;
+        for (;;) yield data('never');
+      } finally {
+        closed = true;
+      }
+    }
+    const error: SocketError = await sendAll(udp.outgoing, source()).catch((reason) => reason);
+    expect(error).toBeInstanceOf(SocketError);
+    expect(error.code).toBe('invalid-argument');
+    expect(error.accepted).toBe(2000n);
+    expect(closed).toBe(true);
+    await receiver.until(2000);
+  });
+
+  it.each(['sync', 'async'])('sends what a %s source gave before it failed', async (kind) => {
+    const failure = new Error('the source failed');
+    function* sync() {
+      yield data('a');
+      throw failure;
+    }
+    async function* async() {
+      yield* sync();
+    }
+    const sending = sendAll(udp.outgoing, kind === 'sync' ? sync() : async());
+    await expect(sending).rejects.toBe(failure);
+    expect(failure).toMatchObject({ accepted: 1n });
+    await receiver.until(1);
+  });
+
+  it('an abort ends it, with the count so far, even where the source hangs', async () => {
+    const controller = new AbortController();
+    async function* source() {
+      yield data('a');
+      await receiver.until(1);
+      controller.abort('stop');
+      await new Promise(() => {});
+      yield data('never');
+    }
+    const error: AbortError = await sendAll(udp.outgoing, source(), controller).catch((reason) => reason);
+    expect(error).toBeInstanceOf(AbortError);
+    expect(error).toMatchObject({ cause: 'stop', accepted: 1n });
+  });
+
+  it('lets the event loop turn on long inputs', async () => {
+    let turns = 0;
+    let sending = true;
+    const tick = () => {
+      turns += 1;
+      if (sending) setImmediate(tick);
+    };
+    setImmediate(tick);
+    function* source() {
+      for (let i = 0; i < 100_000; i++) yield data('x');
+    }
+    await sendAll(udp.outgoing, source());
+    sending = false;
+    expect(turns).toBeGreaterThan(3);
+  });
+});

@@ -1,0 +1,64 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** The command that runs a script in the runtime of these tests. */
+export const RUNTIME: string[] = 'Deno' in globalThis ? [process.execPath, 'run', '-A'] : [process.execPath];
+
+/** The path of a script in fixtures/. */
+export function fixture(name: string): string {
+  return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));
+}
+
+export interface Finished {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command to its end. */
+export function run(command: string[], options: { env?: Record<string, string> } = {}): Promise<Finished> {
+  const [file, ...args] = command;
+  const child = spawn(file!, args, { env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk) => (stdout += chunk));
+  child.stderr.on('data', (chunk) => (stderr += chunk));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+/** Runs a fixture and reads the JSON that it prints. */
+export async function runFixture<T>(name: string, args: string[] = [], env: Record<string, string> = {}): Promise<T> {
+  return parse(await run([...RUNTIME, fixture(name), ...args], { env }));
+}
+
+function parse<T>(finished: Finished): T {
+  if (finished.code !== 0) throw new Error(`exit ${finished.code ?? finished.signal}: ${finished.stderr || finished.stdout}`);
+  return JSON.parse(finished.stdout) as T;
+}
+
+const root = process.getuid?.() === 0;
+const unshare = ['unshare', root ? '--net' : '--user', ...(root ? [] : ['--map-root-user', '--net']), 'sh', '-ec'];
+
+/** Why network namespaces of our own cannot be had here; undefined where they can. */
+export const noNamespaces: string | undefined = (() => {
+  if (process.platform !== 'linux') return 'needs Linux';
+  const tried = spawnSync(unshare[0]!, [...unshare.slice(1), 'ip link set lo up && tc qdisc show dev lo']);
+  if (tried.status === 0) return undefined;
+  return `needs root, unshare, ip and tc (${String(tried.stderr ?? tried.error).trim()})`;
+})();
+
+/** Runs a fixture in a network namespace of its own, after the shell lines of `setup`, and reads the JSON that it prints. */
+export async function runInNamespace<T>(setup: string, name: string, args: string[] = []): Promise<T> {
+  const script = `ip link set lo up\n${setup}\nexec "$0" "$@"`;
+  return parse(await run([...unshare, script, ...RUNTIME, fixture(name), ...args]));
+}
+
+/** How many descriptors this process has open. */
+export function openDescriptors(): number {
+  return readdirSync('/proc/self/fd').length - 1;
+}

@@ -1,0 +1,28 @@
+// Checked by the compiler alone: what is ours is assignable to what preview2-shim declares for the same WIT things.
+import type { Pollable as ShimPollable } from '@bytecodealliance/preview2-shim/interfaces/wasi-io-poll';
+import type { ErrorCode as ShimErrorCode, IpSocketAddress as ShimAddress } from '@bytecodealliance/preview2-shim/interfaces/wasi-sockets-network';
+import type {
+  OutgoingDatagram as ShimDatagram,
+  OutgoingDatagramStream as ShimOutgoing,
+} from '@bytecodealliance/preview2-shim/interfaces/wasi-sockets-udp';
+import type {
+  ErrorCode,
+  IpSocketAddress,
+  OutgoingDatagram,
+  OutgoingDatagramStream,
+  Pollable,
+  poll,
+} from '../dist/index.js';
+
+type Extends<A, B> = [A] extends [B] ? true : never;
+
+export const checks: true[] = [
+  true satisfies Extends<OutgoingDatagramStream, ShimOutgoing>,
+  true satisfies Extends<Pollable, ShimPollable>,
+  true satisfies Extends<ShimDatagram, OutgoingDatagram>,
+  true satisfies Extends<IpSocketAddress, ShimAddress>,
+  true satisfies Extends<ShimAddress, IpSocketAddress>,
+  true satisfies Extends<ErrorCode, ShimErrorCode>,
+  true satisfies Extends<ShimErrorCode, ErrorCode>,
+  true satisfies Extends<ReturnType<typeof poll.poll>, Uint32Array>,
+];
