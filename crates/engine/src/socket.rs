@@ -50,6 +50,7 @@ impl UdpSocket {
         if ipv6 {
             socket.set_only_v6(true)?;
         }
+        sys::prepare(&socket)?;
         let segmentation = segmentation_wanted() && sys::segmentation(&socket);
         Ok(Self { socket, connected: false, outgoing: Outgoing::new(segmentation), kept: Kept::default() })
     }

@@ -8,7 +8,7 @@ use crate::runs::Run;
 use crate::table::{Batch, MAX_DATAGRAMS};
 use socket2::Socket;
 use std::mem;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 /// The system call that sends.
@@ -61,7 +61,7 @@ impl Messages {
             }
             let header = &mut self.headers[message].msg_hdr;
             header.msg_iov = &raw mut self.vectors[first];
-            header.msg_iovlen = used - first;
+            header.msg_iovlen = (used - first) as _;
             (header.msg_name, header.msg_namelen) = match batch.destination(batch.entry(run.first as usize)) {
                 Some(destination) => {
                     let name = &mut self.names[message];
@@ -72,7 +72,7 @@ impl Messages {
             };
             (header.msg_control, header.msg_controllen) = if run.is_segmented() {
                 let control = &mut self.controls[message];
-                (control.as_mut_ptr().cast(), segment_control(control, run.segment as u16))
+                (control.as_mut_ptr().cast(), segment_control(control, run.segment as u16) as _)
             } else {
                 (ptr::null_mut(), 0)
             };
@@ -81,7 +81,7 @@ impl Messages {
             // SAFETY: the first `runs.len()` headers were written above. Their names, vectors and controls lie in arrays of
             // `self`, borrowed for this call and not moved; the vectors lie in the batch's payload, which its borrow keeps
             // alive and unchanged. The kernel only reads them, but for the headers' lengths.
-            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len() as u32, 0) };
+            let sent = unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) };
             match Errno::last() {
                 _ if sent >= 0 => return Taken { messages: sent as usize, error: None },
                 Errno(libc::EINTR) => {}
@@ -107,7 +107,7 @@ impl Messages {
             header.msg_name = (&raw mut self.names[messages]).cast();
             header.msg_namelen = Name::CAPACITY;
             header.msg_control = self.controls[messages].as_mut_ptr().cast();
-            header.msg_controllen = mem::size_of::<Control>();
+            header.msg_controllen = mem::size_of::<Control>() as _;
             header.msg_flags = 0;
             messages += 1;
         }
@@ -137,6 +137,17 @@ impl Messages {
         // An error behind good messages stays with the socket: recvmmsg(2) reports it on the next call.
         Taken { messages: count, error: None }
     }
+}
+
+/// The system call itself: musl's function of that name is a loop of sendmsg(2), one system call a message, to clear the
+/// padding of its headers, which is zero in headers that begin as zeros.
+///
+/// # Safety
+///
+/// As for the C function: `headers` points to as many headers, and whatever they point to is valid for the call.
+unsafe fn sendmmsg(socket: RawFd, headers: *mut libc::mmsghdr, count: usize) -> libc::c_long {
+    // SAFETY: the caller's.
+    unsafe { libc::syscall(libc::SYS_sendmmsg, socket, headers, count as libc::c_uint, 0 as libc::c_uint) }
 }
 
 impl Default for Messages {
@@ -179,6 +190,11 @@ fn segment_size(header: &libc::msghdr) -> Option<usize> {
         control = unsafe { libc::CMSG_NXTHDR(header, control) };
     }
     None
+}
+
+/// A new socket is as it should be.
+pub fn prepare(_: &Socket) -> Result<(), Errno> {
+    Ok(())
 }
 
 /// Whether the kernel knows UDP_SEGMENT (Linux 4.18). One that does not would send a run as one large datagram.

@@ -12,13 +12,17 @@
 //! - `connect`, `disconnect`: with the bound address and port kept, whatever the system makes of them.
 //! - `bind`: so that a later `disconnect` keeps the port.
 //! - `poll(&mut [PollItem], timeout) -> Result<usize, Errno>`.
-//! - the table of error numbers: `ERRORS`, and the sets `WOULD_BLOCK`, `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`,
-//!   the numbers `UNKNOWN` and `INTERRUPTED`.
+//! - `prepare(&Socket) -> Result<(), Errno>`: what a new socket needs so that it behaves as on other systems.
+//! - `number`: the error numbers of the table in `errors.rs`, under their names in POSIX; the sets `WOULD_BLOCK`,
+//!   `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`, the numbers `UNKNOWN` and `INTERRUPTED`.
 //!
 //! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it.
 
 use socket2::Socket;
 use std::net::SocketAddr;
+
+mod errors;
+pub use errors::ERRORS;
 
 #[cfg(unix)]
 mod unix;
@@ -34,6 +38,11 @@ pub use linux::*;
 mod portable;
 #[cfg(all(unix, any(not(target_os = "linux"), feature = "portable")))]
 pub use portable::*;
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::*;
 
 /// Bytes that one received message may need: more than any UDP datagram, or a run of them, has.
 pub const MESSAGE_BYTES: usize = 65_536;

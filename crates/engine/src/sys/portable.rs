@@ -125,6 +125,15 @@ fn empty_header(vector: &mut libc::iovec) -> libc::msghdr {
     header
 }
 
+/// Makes room for the largest datagram: macOS and BSD refuse (EMSGSIZE) what exceeds the send buffer, which begins with the
+/// 9,216 bytes of `net.inet.udp.maxdgram`.
+pub fn prepare(socket: &Socket) -> Result<(), Errno> {
+    if socket.send_buffer_size()? < MESSAGE_BYTES {
+        socket.set_send_buffer_size(MESSAGE_BYTES)?;
+    }
+    Ok(())
+}
+
 /// No segmented messages here.
 pub fn segmentation(_: &Socket) -> bool {
     false

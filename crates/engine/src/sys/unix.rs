@@ -1,8 +1,8 @@
 //! What all Unix systems share: connections, poll(2), socket addresses, the table of errors.
 
 use super::PollItem;
-use crate::errno::{Errno, ErrorCode, Row};
-use socket2::{SockAddr, Socket};
+use crate::errno::Errno;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
@@ -17,7 +17,7 @@ pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
     if address.port() != 0 || !cfg!(target_os = "linux") {
         return Ok(socket.bind(&address.into())?);
     }
-    let chooser = Socket::new(socket.domain()?, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
+    let chooser = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         chooser.set_only_v6(true)?;
     }
@@ -50,8 +50,8 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
     let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const unspecified).cast(), length) };
     match Errno::last() {
         _ if result == 0 => Ok(()),
-        // BSD and macOS dissolve the connection and complain of the family.
-        Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) if !cfg!(target_os = "linux") => Ok(()),
+        // BSD and macOS dissolve the connection, then complain of the address: of its family or its length.
+        Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EINVAL) if !cfg!(target_os = "linux") => Ok(()),
         errno => Err(errno),
     }
 }
@@ -124,6 +124,8 @@ impl Name {
     }
 }
 
+pub(super) use libc as number;
+
 /// What an unknown failure is called.
 pub const UNKNOWN: i32 = libc::EIO;
 
@@ -144,39 +146,3 @@ pub const REFUSES_OFFLOAD: &[i32] = &[libc::EIO, libc::EOPNOTSUPP, libc::ENOPROT
 /// are forgotten once told. Those that a route gives as well (EHOSTUNREACH, ENETUNREACH, EACCES) are not here: they recur.
 pub const REPORTED_ONCE: &[i32] =
     &[libc::ECONNREFUSED, libc::EHOSTDOWN, libc::ENOPROTOOPT, libc::ECONNRESET, libc::EPROTO];
-
-/// The table of errors.
-pub const ERRORS: &[Row] = &[
-    (libc::EACCES, "EACCES", ErrorCode::AccessDenied),
-    (libc::EPERM, "EPERM", ErrorCode::AccessDenied),
-    (libc::EOPNOTSUPP, "EOPNOTSUPP", ErrorCode::NotSupported),
-    (libc::ENOPROTOOPT, "ENOPROTOOPT", ErrorCode::NotSupported),
-    (libc::EPROTONOSUPPORT, "EPROTONOSUPPORT", ErrorCode::NotSupported),
-    (libc::EAFNOSUPPORT, "EAFNOSUPPORT", ErrorCode::InvalidArgument),
-    (libc::EINVAL, "EINVAL", ErrorCode::InvalidArgument),
-    (libc::EDESTADDRREQ, "EDESTADDRREQ", ErrorCode::InvalidArgument),
-    (libc::EISCONN, "EISCONN", ErrorCode::InvalidArgument),
-    (libc::EFAULT, "EFAULT", ErrorCode::InvalidArgument),
-    (libc::ENOTCONN, "ENOTCONN", ErrorCode::InvalidState),
-    (libc::ENOMEM, "ENOMEM", ErrorCode::OutOfMemory),
-    (libc::ENOBUFS, "ENOBUFS", ErrorCode::OutOfMemory),
-    (libc::ETIMEDOUT, "ETIMEDOUT", ErrorCode::Timeout),
-    (libc::EAGAIN, "EAGAIN", ErrorCode::WouldBlock),
-    (libc::EMFILE, "EMFILE", ErrorCode::NewSocketLimit),
-    (libc::ENFILE, "ENFILE", ErrorCode::NewSocketLimit),
-    (libc::EADDRNOTAVAIL, "EADDRNOTAVAIL", ErrorCode::AddressNotBindable),
-    (libc::EADDRINUSE, "EADDRINUSE", ErrorCode::AddressInUse),
-    (libc::EHOSTUNREACH, "EHOSTUNREACH", ErrorCode::RemoteUnreachable),
-    (libc::EHOSTDOWN, "EHOSTDOWN", ErrorCode::RemoteUnreachable),
-    (libc::ENETUNREACH, "ENETUNREACH", ErrorCode::RemoteUnreachable),
-    (libc::ENETDOWN, "ENETDOWN", ErrorCode::RemoteUnreachable),
-    (libc::ENETRESET, "ENETRESET", ErrorCode::RemoteUnreachable),
-    // udp.wit counts ECONNRESET among the reasons of remote-unreachable.
-    (libc::ECONNRESET, "ECONNRESET", ErrorCode::RemoteUnreachable),
-    #[cfg(target_os = "linux")]
-    (libc::ENONET, "ENONET", ErrorCode::RemoteUnreachable),
-    (libc::ECONNREFUSED, "ECONNREFUSED", ErrorCode::ConnectionRefused),
-    (libc::ECONNABORTED, "ECONNABORTED", ErrorCode::ConnectionAborted),
-    (libc::EMSGSIZE, "EMSGSIZE", ErrorCode::DatagramTooLarge),
-    (libc::EIO, "EIO", ErrorCode::Unknown),
-];

@@ -1,0 +1,318 @@
+//! Windows: WSASendMsg with UDP_SEND_MSG_SIZE, WSARecvMsg with UDP_RECV_MAX_COALESCED_SIZE, WSAPoll.
+
+use super::{MESSAGE_BYTES, PollItem, Received};
+use crate::errno::Errno;
+use crate::outgoing::Taken;
+use crate::runs::{MAX_SEGMENTS, Run};
+use crate::table::Batch;
+use socket2::{SockAddr, SockAddrStorage, Socket};
+use std::mem;
+use std::net::SocketAddr;
+use std::os::windows::io::AsRawSocket;
+use std::ptr;
+use std::time::Duration;
+use windows_sys::Win32::Networking::WinSock::{
+    self, CMSGHDR, LPFN_WSARECVMSG, SOCKADDR, SOCKET, WSABUF, WSAMSG, WSAPOLLFD,
+};
+
+/// The system call that sends.
+pub const BACKEND: &str = "WSASendMsg";
+
+/// Room for one control message that holds a DWORD, aligned as CMSGHDR is.
+type Control = [u64; 4];
+
+/// Where a control message's data begins: WSA_CMSGDATA_ALIGN(sizeof(CMSGHDR)) of ws2def.h.
+const CONTROL_DATA: usize = mem::size_of::<CMSGHDR>().next_multiple_of(mem::align_of::<usize>());
+
+/// The buffers of the system calls.
+pub struct Messages {
+    parts: [WSABUF; MAX_SEGMENTS],
+    control: Control,
+    /// WSARecvMsg, which Winsock hands out by a call on a socket; looked up by the first receive.
+    receive: LPFN_WSARECVMSG,
+}
+
+impl Messages {
+    /// Makes the buffers.
+    pub fn new() -> Self {
+        Self { parts: [WSABUF { len: 0, buf: ptr::null_mut() }; MAX_SEGMENTS], control: [0; 4], receive: None }
+    }
+
+    /// Sends the runs one by one, until the system refuses one; a run of several as one message that the system cuts apart.
+    pub fn send(&mut self, socket: &Socket, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        for (messages, run) in runs.iter().enumerate() {
+            if let Err(errno) = self.send_one(socket, batch, run) {
+                return Taken { messages, error: Some(errno) };
+            }
+        }
+        Taken { messages: runs.len(), error: None }
+    }
+
+    fn send_one(&mut self, socket: &Socket, batch: &Batch<'_>, run: &Run) -> Result<(), Errno> {
+        let mut used = 0;
+        for index in run.datagrams() {
+            let bytes = batch.bytes(batch.entry(index));
+            self.parts[used] = WSABUF { len: bytes.len() as u32, buf: bytes.as_ptr().cast_mut() };
+            used += 1;
+        }
+        let name = batch.destination(batch.entry(run.first as usize)).map(SockAddr::from);
+        let message = WSAMSG {
+            name: name.as_ref().map_or(ptr::null_mut(), |name| name.as_ptr().cast::<SOCKADDR>().cast_mut()),
+            namelen: name.as_ref().map_or(0, SockAddr::len),
+            lpBuffers: self.parts.as_mut_ptr(),
+            dwBufferCount: used as u32,
+            Control: if run.is_segmented() { segment_control(&mut self.control, run.segment) } else { no_control() },
+            dwFlags: 0,
+        };
+        let mut sent = 0;
+        // SAFETY: the message points to a name, buffers and a control that live through the call, and to the batch's
+        // payload, which its borrow keeps alive and unchanged. Without OVERLAPPED the call is over when it returns; the
+        // system only reads.
+        let result =
+            unsafe { WinSock::WSASendMsg(handle(socket), &raw const message, 0, &raw mut sent, ptr::null_mut(), None) };
+        if result == 0 { Ok(()) } else { Err(Errno::last()) }
+    }
+
+    /// Receives at most `max` messages, each into its own [`MESSAGE_BYTES`] of the payload.
+    pub fn receive(
+        &mut self,
+        socket: &Socket,
+        payload: &mut [u8],
+        max: usize,
+        received: &mut impl FnMut(Received),
+    ) -> Taken {
+        let mut messages = 0;
+        for buffer in payload.chunks_exact_mut(MESSAGE_BYTES).take(max) {
+            match self.receive_one(socket, buffer) {
+                Ok((length, segment, source)) => {
+                    received(Received { offset: messages * MESSAGE_BYTES, length, segment, source });
+                    messages += 1;
+                }
+                Err(Errno(WinSock::WSAEWOULDBLOCK)) => break,
+                Err(errno) => return Taken { messages, error: Some(errno) },
+            }
+        }
+        Taken { messages, error: None }
+    }
+
+    /// One message: its bytes, the size of its segments, its source. What the buffer cannot hold is WSAEMSGSIZE.
+    fn receive_one(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<(usize, usize, SocketAddr), Errno> {
+        let receive = match self.receive {
+            Some(receive) => receive,
+            None => *self.receive.insert(receive_function(socket)?),
+        };
+        let mut part = WSABUF { len: buffer.len() as u32, buf: buffer.as_mut_ptr() };
+        let mut name = SockAddrStorage::zeroed();
+        let capacity = name.size_of();
+        let mut message = WSAMSG {
+            name: (&raw mut name).cast(),
+            namelen: capacity,
+            lpBuffers: &raw mut part,
+            dwBufferCount: 1,
+            Control: WSABUF { len: mem::size_of::<Control>() as u32, buf: self.control.as_mut_ptr().cast() },
+            dwFlags: 0,
+        };
+        let mut length = 0;
+        // SAFETY: the message points to a name, a buffer and a control that are ours alone and live through the call, each
+        // with its size. Without OVERLAPPED the call is over when it returns.
+        let result = unsafe { receive(handle(socket), &raw mut message, &raw mut length, ptr::null_mut(), None) };
+        if result != 0 {
+            return Err(Errno::last());
+        }
+        // SAFETY: the system wrote an address of that length, at most what it was given.
+        let source = unsafe { SockAddr::new(name, message.namelen.min(capacity)) }.as_socket().ok_or(Errno(UNKNOWN))?;
+        let segment = segment_size(&self.control, message.Control.len as usize).unwrap_or(length);
+        Ok((length as usize, segment as usize, source))
+    }
+}
+
+impl Default for Messages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn handle(socket: &Socket) -> SOCKET {
+    socket.as_raw_socket() as SOCKET
+}
+
+fn no_control() -> WSABUF {
+    WSABUF { len: 0, buf: ptr::null_mut() }
+}
+
+/// Writes the control message that has the system cut a message into segments of that size.
+///
+/// "IPPROTO_UDP Socket Options": UDP_SEND_MSG_SIZE, a DWORD, may be given a message by WSASendMsg's control data.
+fn segment_control(control: &mut Control, segment: u32) -> WSABUF {
+    let end = CONTROL_DATA + mem::size_of::<u32>();
+    let header = CMSGHDR { cmsg_len: end, cmsg_level: WinSock::IPPROTO_UDP, cmsg_type: WinSock::UDP_SEND_MSG_SIZE };
+    let start = control.as_mut_ptr();
+    // SAFETY: a Control is borrowed mutably, aligned for a CMSGHDR, and holds it and the DWORD at CONTROL_DATA.
+    unsafe {
+        start.cast::<CMSGHDR>().write(header);
+        start.byte_add(CONTROL_DATA).cast::<u32>().write(segment);
+    }
+    // WSA_CMSG_SPACE: the message with the padding that another behind it would need.
+    WSABUF { len: end.next_multiple_of(mem::align_of::<usize>()) as u32, buf: start.cast() }
+}
+
+/// The segment size that the system named beside a coalesced message (UDP_COALESCED_INFO); none where it is one datagram.
+/// Of control messages only this one is asked for, so it is the first.
+fn segment_size(control: &Control, length: usize) -> Option<u32> {
+    if length < CONTROL_DATA + mem::size_of::<u32>() {
+        return None;
+    }
+    let start = control.as_ptr();
+    // SAFETY: a Control is initialized, aligned for a CMSGHDR, and holds it and the DWORD at CONTROL_DATA.
+    let (header, size) = unsafe { (start.cast::<CMSGHDR>().read(), start.byte_add(CONTROL_DATA).cast::<u32>().read()) };
+    let coalesced = (header.cmsg_level, header.cmsg_type) == (WinSock::IPPROTO_UDP, WinSock::UDP_COALESCED_INFO as i32);
+    (coalesced && size > 0).then_some(size)
+}
+
+/// WSARecvMsg of the socket's provider.
+fn receive_function(
+    socket: &Socket,
+) -> Result<unsafe extern "system" fn(SOCKET, *mut WSAMSG, *mut u32, *mut OVERLAPPED, COMPLETION) -> i32, Errno> {
+    let id = WinSock::WSAID_WSARECVMSG;
+    let mut function: LPFN_WSARECVMSG = None;
+    control(socket, WinSock::SIO_GET_EXTENSION_FUNCTION_POINTER, &id, &mut function)?;
+    function.ok_or(Errno(WinSock::WSAEOPNOTSUPP))
+}
+
+type OVERLAPPED = windows_sys::Win32::System::IO::OVERLAPPED;
+type COMPLETION = WinSock::LPWSAOVERLAPPED_COMPLETION_ROUTINE;
+
+/// One WSAIoctl call, with plain data in and out.
+fn control<I: Copy, O: Copy>(socket: &Socket, code: u32, input: &I, output: &mut O) -> Result<(), Errno> {
+    let mut written = 0;
+    // SAFETY: both pointers are to plain data of the sizes given, which live through the call; without OVERLAPPED the call
+    // is over when it returns.
+    let result = unsafe {
+        WinSock::WSAIoctl(
+            handle(socket),
+            code,
+            ptr::from_ref(input).cast(),
+            mem::size_of::<I>() as u32,
+            ptr::from_mut(output).cast(),
+            mem::size_of::<O>() as u32,
+            &raw mut written,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+}
+
+/// Sets a DWORD option of UDP.
+fn set_option(socket: &Socket, option: i32, value: u32) -> Result<(), Errno> {
+    let size = mem::size_of::<u32>() as i32;
+    // SAFETY: the pointer is to a local of that size, which lives through the call.
+    let result =
+        unsafe { WinSock::setsockopt(handle(socket), WinSock::IPPROTO_UDP, option, (&raw const value).cast(), size) };
+    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+}
+
+/// Has receives report, or not report, that a datagram sent earlier met an ICMP "port unreachable" (WSAECONNRESET) or "time
+/// exceeded" (WSAENETRESET). Systems before Windows 10 know only the former.
+fn report_unreachable(socket: &Socket, on: bool) -> Result<(), Errno> {
+    let value = u32::from(on);
+    let _ = control(socket, WinSock::SIO_UDP_NETRESET, &value, &mut ());
+    control(socket, WinSock::SIO_UDP_CONNRESET, &value, &mut ())
+}
+
+/// A socket that is not connected hears nothing of ICMP, as elsewhere: by default Windows fails its receives, for any peer.
+pub fn prepare(socket: &Socket) -> Result<(), Errno> {
+    report_unreachable(socket, false)
+}
+
+/// Binds the socket. Windows keeps a port that it chose when a connection is dissolved.
+pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+    Ok(socket.bind(&address.into())?)
+}
+
+/// Connects the socket to a peer, dissolving the connection that it has. A connected socket hears of ICMP errors, each once.
+pub fn connect(socket: &Socket, address: SocketAddr, connected: bool) -> Result<(), Errno> {
+    if connected {
+        disconnect(socket)?;
+    }
+    socket.connect(&address.into())?;
+    report_unreachable(socket, true)
+}
+
+/// Dissolves the connection: "connect": a name of zeros disconnects a datagram socket.
+pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
+    report_unreachable(socket, false)?;
+    let unspecified = SOCKADDR::default();
+    let length = mem::size_of::<SOCKADDR>() as i32;
+    // SAFETY: the pointer is to a local of that length, which lives through the call and is only read.
+    let result = unsafe { WinSock::connect(handle(socket), &raw const unspecified, length) };
+    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+}
+
+/// Waits until one of the items is ready; how many are. No timeout waits forever.
+pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
+    let events = |item: &PollItem<'_>| {
+        (if item.readable { WinSock::POLLRDNORM } else { 0 }) | (if item.writable { WinSock::POLLWRNORM } else { 0 })
+    };
+    let mut descriptors: Vec<WSAPOLLFD> =
+        items.iter().map(|item| WSAPOLLFD { fd: handle(item.socket), events: events(item), revents: 0 }).collect();
+    let milliseconds = timeout.map_or(-1, |timeout| timeout.as_millis().try_into().unwrap_or(i32::MAX));
+    // SAFETY: the array is ours, has that length, and lives through the call; the system writes only its revents.
+    let ready = unsafe { WinSock::WSAPoll(descriptors.as_mut_ptr(), descriptors.len() as u32, milliseconds) };
+    if ready < 0 {
+        return Err(Errno::last());
+    }
+    for (item, descriptor) in items.iter_mut().zip(&descriptors) {
+        item.ready = descriptor.revents != 0;
+        item.error = descriptor.revents & WinSock::POLLERR != 0;
+    }
+    Ok(ready as usize)
+}
+
+/// Whether the system knows UDP_SEND_MSG_SIZE (Windows 10, version 2004). One that does not would send a run as one large
+/// datagram. Setting 0 leaves the socket as it is: messages are cut only where their own control data says so.
+pub fn segmentation(socket: &Socket) -> bool {
+    set_option(socket, WinSock::UDP_SEND_MSG_SIZE, 0).is_ok()
+}
+
+/// Has the system hand over runs of datagrams as one message (Windows 10, version 2004); 0 has it stop.
+pub fn coalesce_receives(socket: &Socket, on: bool) -> Result<(), Errno> {
+    let largest = if on { u32::from(u16::MAX) } else { 0 };
+    set_option(socket, WinSock::UDP_RECV_MAX_COALESCED_SIZE, largest)
+}
+
+/// The numbers of the table of errors, under their names in POSIX.
+pub(super) mod number {
+    pub(in crate::sys) use windows_sys::Win32::Foundation::{ERROR_ACCESS_DENIED, ERROR_TOO_MANY_OPEN_FILES};
+    pub(in crate::sys) use windows_sys::Win32::Networking::WinSock::{
+        WSA_NOT_ENOUGH_MEMORY as ENOMEM, WSAEACCES as EACCES, WSAEADDRINUSE as EADDRINUSE,
+        WSAEADDRNOTAVAIL as EADDRNOTAVAIL, WSAEAFNOSUPPORT as EAFNOSUPPORT, WSAECONNABORTED as ECONNABORTED,
+        WSAECONNREFUSED as ECONNREFUSED, WSAECONNRESET as ECONNRESET, WSAEDESTADDRREQ as EDESTADDRREQ,
+        WSAEFAULT as EFAULT, WSAEHOSTDOWN as EHOSTDOWN, WSAEHOSTUNREACH as EHOSTUNREACH, WSAEINVAL as EINVAL,
+        WSAEISCONN as EISCONN, WSAEMFILE as EMFILE, WSAEMSGSIZE as EMSGSIZE, WSAENETDOWN as ENETDOWN,
+        WSAENETRESET as ENETRESET, WSAENETUNREACH as ENETUNREACH, WSAENOBUFS as ENOBUFS, WSAENOPROTOOPT as ENOPROTOOPT,
+        WSAENOTCONN as ENOTCONN, WSAEOPNOTSUPP as EOPNOTSUPP, WSAEPROTONOSUPPORT as EPROTONOSUPPORT,
+        WSAETIMEDOUT as ETIMEDOUT, WSAEWOULDBLOCK as EAGAIN, WSASYSCALLFAILURE as EIO,
+    };
+    /// What Winsock's calls say beside the WSA codes, by their numbers in Windows.
+    pub(in crate::sys) const EPERM: i32 = ERROR_ACCESS_DENIED as i32;
+    pub(in crate::sys) const ENFILE: i32 = ERROR_TOO_MANY_OPEN_FILES as i32;
+}
+
+/// What an unknown failure is called.
+pub const UNKNOWN: i32 = WinSock::WSASYSCALLFAILURE;
+
+/// The call is to be made again.
+pub const INTERRUPTED: i32 = WinSock::WSAEINTR;
+
+/// The errors that mean: not now.
+pub const WOULD_BLOCK: &[i32] = &[WinSock::WSAEWOULDBLOCK, WinSock::WSAENOBUFS];
+
+/// The errors by which a segmented message is refused for its size.
+pub const REFUSES_SIZE: &[i32] = &[WinSock::WSAEMSGSIZE, WinSock::WSAEINVAL];
+
+/// The errors by which segmented messages are refused as such.
+pub const REFUSES_OFFLOAD: &[i32] = &[WinSock::WSAEOPNOTSUPP, WinSock::WSAENOPROTOOPT];
+
+/// The errors that come from an ICMP message, are reported by a connected socket, and are forgotten once told.
+pub const REPORTED_ONCE: &[i32] = &[WinSock::WSAECONNRESET, WinSock::WSAENETRESET];
