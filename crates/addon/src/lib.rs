@@ -1,23 +1,26 @@
 //! N-API exports over `wasi-udp-engine`: free functions of integers and buffers, no panic past this point.
+//!
+//! Results of 0 and above are success, negative ones the system's error number, negated; a malformed argument is a thrown
+//! Error. [`hot`] holds the calls of every batch, [`sockets`] the others on a socket, [`system`] those on none.
 
+// In a test build #[napi] registers nothing, so nothing uses the exports.
+#![cfg_attr(test, allow(dead_code))]
+
+mod arguments;
+mod hot;
+mod readiness;
+mod slab;
+mod sockets;
+mod system;
+mod thread;
+
+use napi::bindgen_prelude::{JsValue, Object};
+use napi::{Env, Result};
 use napi_derive::napi;
 
-/// The layout of the table that this binary reads; the JavaScript half compares it with its own.
-#[napi(catch_unwind)]
-pub fn layout() -> Vec<u32> {
-    use wasi_udp_engine::table as t;
-    vec![
-        t::LAYOUT_VERSION,
-        t::MAX_DATAGRAMS as u32,
-        t::ENTRY_BYTES as u32,
-        t::ADDRESSES_OFFSET as u32,
-        t::SLOT_BYTES as u32,
-        t::TABLE_BYTES as u32,
-    ]
-}
-
-/// The version of this binary, equal to package.json's.
-#[napi(catch_unwind)]
-pub fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
+/// Called when an environment, the main thread's or a worker's, loads the addon.
+#[napi(module_exports)]
+pub fn load(exports: Object, env: Env) -> Result<()> {
+    thread::Thread::install(&env)?;
+    hot::register(&env, exports.raw())
 }

@@ -1,0 +1,175 @@
+//! Readiness for an event loop: sockets are watched for one event each time, and a function in JavaScript hears of it.
+//!
+//! Two drivers meet the contract of [`Readiness`]: [`libuv`]'s poll handles, in the event loop itself, where the runtime has
+//! them; else [`poller`], one thread for the process.
+
+mod libuv;
+mod poller;
+
+use napi::bindgen_prelude::{JsObjectValue, Object};
+use napi::{Env, Result, check_status, sys};
+use socket2::Socket;
+use std::cell::Cell;
+use std::env;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::rc::Rc;
+use wasi_udp_engine::errno::Errno;
+
+/// Something to receive, as an interest and as an event. libuv has the same numbers.
+pub const READABLE: i32 = 1;
+/// Room to send.
+pub const WRITABLE: i32 = 2;
+
+/// What a driver does for one thread. A watched socket keeps the event loop alive, an unwatched one does not.
+pub trait Readiness {
+    /// `libuv` or `thread`.
+    fn name(&self) -> &'static str;
+
+    /// Watches a socket for the events of `interest`, instead of those of before; 0 for none. When events come, they are
+    /// watched no longer, and the listener hears of them. An error counts as every event that was asked for.
+    fn watch(&self, handle: i32, socket: &Socket, interest: i32) -> std::result::Result<(), Errno>;
+
+    /// Forgets a socket, whose descriptor closes next. The listener hears no more of the handle.
+    fn forget(&self, handle: i32, socket: &Socket);
+
+    /// Forgets all sockets: the environment ends. The hook is dropped once nothing in the event loop is left.
+    fn close(&self, hook: Rc<CleanupHook>);
+}
+
+/// The driver for an environment, chosen before any function of libuv is called: Bun exports stubs of them that abort the
+/// process. `WASI_UDP_POLLER=thread` chooses the thread.
+pub fn start(env: &Env, listener: &Rc<Listener>) -> Result<Box<dyn Readiness>> {
+    let forced = env::var_os("WASI_UDP_POLLER").is_some_and(|value| value == "thread");
+    if !forced
+        && !is_bun(env)
+        && let Some(driver) = libuv::Libuv::new(env, listener)
+    {
+        return Ok(Box::new(driver));
+    }
+    Ok(Box::new(poller::Poller::new(env, listener)?))
+}
+
+/// Whether the runtime is Bun, by `process.versions.bun`.
+fn is_bun(env: &Env) -> bool {
+    let version = || {
+        let process: Object = env.get_global().ok()?.get_named_property("process").ok()?;
+        let versions: Object = process.get_named_property("versions").ok()?;
+        versions.has_named_property("bun").ok()
+    };
+    version() == Some(true)
+}
+
+/// The function in JavaScript that hears of ready sockets.
+pub struct Listener {
+    env: sys::napi_env,
+    /// Null until onReady(). The environment frees it with itself.
+    callback: Cell<sys::napi_ref>,
+}
+
+impl Listener {
+    /// Nobody listens yet.
+    pub fn new(env: sys::napi_env) -> Self {
+        Self { env, callback: Cell::new(ptr::null_mut()) }
+    }
+
+    /// Makes a function the one that hears, instead of the one of before.
+    pub fn set(&self, function: sys::napi_value) -> Result<()> {
+        let mut reference = ptr::null_mut();
+        // SAFETY: called from JavaScript of this environment, which `function` is an argument of; the former reference was
+        // made here, and is not used after this.
+        unsafe {
+            let status = sys::napi_create_reference(self.env, function, 1, &mut reference);
+            check_status!(status, "napi_create_reference")?;
+            let former = self.callback.replace(reference);
+            if !former.is_null() {
+                sys::napi_delete_reference(self.env, former);
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls the function, from the event loop. What it throws is an uncaught exception, as in any event handler.
+    ///
+    /// Nothing of the addon may be borrowed: JavaScript runs, and may call any export.
+    fn call(&self, handle: i32, events: i32) {
+        let callback = self.callback.get();
+        if callback.is_null() {
+            return;
+        }
+        // SAFETY: the drivers call this on the environment's own thread, from the event loop, and not after `close`, so the
+        // environment and the reference are alive. The values live in the scope that is opened here. napi_make_callback
+        // runs microtasks behind the function.
+        unsafe {
+            let mut scope = ptr::null_mut();
+            if sys::napi_open_handle_scope(self.env, &mut scope) != sys::Status::napi_ok {
+                return;
+            }
+            let mut function = ptr::null_mut();
+            let mut global = ptr::null_mut();
+            let mut arguments = [ptr::null_mut(); 2];
+            let mut result = ptr::null_mut();
+            sys::napi_get_reference_value(self.env, callback, &mut function);
+            sys::napi_get_global(self.env, &mut global);
+            sys::napi_create_int32(self.env, handle, &mut arguments[0]);
+            sys::napi_create_int32(self.env, events, &mut arguments[1]);
+            let context = ptr::null_mut();
+            let status = sys::napi_make_callback(
+                self.env,
+                context,
+                global,
+                function,
+                arguments.len(),
+                arguments.as_ptr(),
+                &mut result,
+            );
+            let mut pending = false;
+            if status != sys::Status::napi_ok {
+                sys::napi_is_exception_pending(self.env, &mut pending);
+            }
+            if pending {
+                let mut exception = ptr::null_mut();
+                sys::napi_get_and_clear_last_exception(self.env, &mut exception);
+                sys::napi_fatal_exception(self.env, exception);
+            }
+            sys::napi_close_handle_scope(self.env, scope);
+        }
+    }
+}
+
+/// Runs what an event loop called; a panic, which would be a defect, ends here and is told on standard error.
+fn guarded(body: impl FnOnce()) {
+    // The panic hook has printed where and why; there is nobody to return it to.
+    let _ = catch_unwind(AssertUnwindSafe(body));
+}
+
+/// The promise to an environment that ends to tell it when all is closed: by dropping this.
+pub struct CleanupHook(sys::napi_async_cleanup_hook_handle);
+
+impl CleanupHook {
+    /// Has `hook` called when the environment ends, with `data`. The event loop runs on until the hook is dropped.
+    ///
+    /// # Safety
+    /// `data` lives until then.
+    pub unsafe fn add(env: &Env, hook: fn(Self, *mut c_void), data: *mut c_void) -> Result<()> {
+        unsafe extern "C" fn run(handle: sys::napi_async_cleanup_hook_handle, registered: *mut c_void) {
+            // SAFETY: the pointer is the leaked box of `add`, and the environment calls this once.
+            let (hook, data) =
+                *unsafe { Box::from_raw(registered.cast::<(fn(CleanupHook, *mut c_void), *mut c_void)>()) };
+            guarded(|| hook(CleanupHook(handle), data));
+        }
+        let registered = Box::into_raw(Box::new((hook, data)));
+        // SAFETY: the environment is the caller's; `registered` is leaked to it.
+        let status =
+            unsafe { sys::napi_add_async_cleanup_hook(env.raw(), Some(run), registered.cast(), ptr::null_mut()) };
+        check_status!(status, "napi_add_async_cleanup_hook")
+    }
+}
+
+impl Drop for CleanupHook {
+    fn drop(&mut self) {
+        // SAFETY: the handle is the one that the environment passed to the hook, and waits for.
+        unsafe { sys::napi_remove_async_cleanup_hook(self.0) };
+    }
+}

@@ -1,0 +1,222 @@
+//! The calls on a socket that are not made for every batch.
+
+use crate::arguments::{Argument, refuse};
+use crate::readiness::{READABLE, WRITABLE};
+use crate::thread::{Open, Thread, stale};
+use napi::{Env, Result};
+use napi_derive::napi;
+use std::time::Duration;
+use wasi_udp_engine::errno::Errno;
+use wasi_udp_engine::socket::{Interest, UdpSocket, poll};
+use wasi_udp_engine::table::{Slot, read_slot, write_slot};
+
+/// Options of `getOption` and `setOption`: their numbers are part of the contract with `ts/native.ts`.
+mod option {
+    pub const HOP_LIMIT: i32 = 1;
+    /// SO_RCVBUF and SO_SNDBUF as the system has them: Linux doubles what is set.
+    pub const RECEIVE_BUFFER: i32 = 2;
+    pub const SEND_BUFFER: i32 = 3;
+    /// 1: runs leave as segmented messages.
+    pub const SEGMENTATION: i32 = 4;
+    /// 1: the kernel may hand over runs of received datagrams as one message, which is cut apart again.
+    pub const COALESCING_RECEIVE: i32 = 5;
+}
+
+/// Opens a nonblocking socket of family 4 or 6; its handle.
+#[napi(catch_unwind, ts_args_type = "family: 4 | 6")]
+pub fn open(env: Env, family: Argument) -> Result<i32> {
+    let ipv6 = match family.integer("family")? {
+        4 => false,
+        6 => true,
+        other => return Err(refuse(format!("family must be 4 or 6, got {other}"))),
+    };
+    let socket = match UdpSocket::open(ipv6) {
+        Ok(socket) => socket,
+        Err(errno) => return Ok(-errno.0),
+    };
+    let handle = Thread::of(&env)?.sockets().slab.insert(Open { socket, ipv6, coalescing: false });
+    handle.ok_or_else(|| refuse("a thread has at most 2^20 sockets: close some"))
+}
+
+/// Binds the socket to the address of a slot.
+#[napi(catch_unwind, ts_args_type = "socket: number, slot: Uint8Array")]
+pub fn bind(env: Env, socket: Argument, slot: Argument) -> Result<i32> {
+    let address = address(&slot.slot("slot")?)?;
+    with(&env, &socket, |open| open.socket.bind(address).map(|()| 0))
+}
+
+/// Connects or reconnects the socket; the bound address survives.
+#[napi(catch_unwind, ts_args_type = "socket: number, slot: Uint8Array")]
+pub fn connect(env: Env, socket: Argument, slot: Argument) -> Result<i32> {
+    let address = address(&slot.slot("slot")?)?;
+    with(&env, &socket, |open| open.socket.connect(address).map(|()| 0))
+}
+
+/// Dissolves the connection; the bound address survives.
+#[napi(catch_unwind, ts_args_type = "socket: number")]
+pub fn disconnect(env: Env, socket: Argument) -> Result<i32> {
+    with(&env, &socket, |open| open.socket.disconnect().map(|()| 0))
+}
+
+/// Writes the bound address into a slot.
+#[napi(catch_unwind, ts_args_type = "socket: number, slot: Uint8Array")]
+pub fn local_address(env: Env, socket: Argument, slot: Argument) -> Result<i32> {
+    let mut address = None;
+    let result = with(&env, &socket, |open| {
+        address = Some(open.socket.local_address()?);
+        Ok(0)
+    })?;
+    if let Some(address) = address {
+        slot.write_slot("slot", &write_slot(address))?;
+    }
+    Ok(result)
+}
+
+/// Reads an option.
+#[napi(catch_unwind, ts_args_type = "socket: number, option: number")]
+pub fn get_option(env: Env, socket: Argument, option: Argument) -> Result<i32> {
+    let option = known(&option)?;
+    with(&env, &socket, |open| {
+        let raw = open.socket.as_socket();
+        let value = match option {
+            option::HOP_LIMIT if open.ipv6 => raw.unicast_hops_v6()? as usize,
+            option::HOP_LIMIT => raw.ttl_v4()? as usize,
+            option::RECEIVE_BUFFER => raw.recv_buffer_size()?,
+            option::SEND_BUFFER => raw.send_buffer_size()?,
+            option::SEGMENTATION => usize::from(open.socket.segmentation()),
+            _ => usize::from(open.coalescing),
+        };
+        Ok(value as i32)
+    })
+}
+
+/// Sets an option.
+#[napi(catch_unwind, ts_args_type = "socket: number, option: number, value: number")]
+pub fn set_option(env: Env, socket: Argument, option: Argument, value: Argument) -> Result<i32> {
+    let option = known(&option)?;
+    let most = if matches!(option, option::SEGMENTATION | option::COALESCING_RECEIVE) { 1 } else { i32::MAX };
+    let value = value.integer_in("value", 0, most)?;
+    with(&env, &socket, |open| {
+        let raw = open.socket.as_socket();
+        match option {
+            option::HOP_LIMIT if open.ipv6 => raw.set_unicast_hops_v6(value as u32)?,
+            option::HOP_LIMIT => raw.set_ttl_v4(value as u32)?,
+            option::RECEIVE_BUFFER => raw.set_recv_buffer_size(value as usize)?,
+            option::SEND_BUFFER => raw.set_send_buffer_size(value as usize)?,
+            option::SEGMENTATION => open.socket.set_segmentation(value == 1),
+            _ => {
+                open.socket.coalesce_receives(value == 1)?;
+                open.coalescing = value == 1;
+            }
+        }
+        Ok(0)
+    })
+}
+
+/// Closes the socket: its readiness handle first, then the descriptor.
+#[napi(catch_unwind, ts_args_type = "socket: number")]
+pub fn close(env: Env, socket: Argument) -> Result<()> {
+    Thread::of(&env)?.close(socket.integer("socket")?)
+}
+
+/// Gives back an error that a later pass of one list consumed: the next check, send or receive reports it, where it is of
+/// the kind that the kernel reports once.
+#[napi(catch_unwind, ts_args_type = "socket: number, errno: number")]
+pub fn defer_error(env: Env, socket: Argument, errno: Argument) -> Result<()> {
+    let errno = Errno(errno.integer_in("errno", 1, i32::MAX)?);
+    with(&env, &socket, |open| {
+        open.socket.defer_error(errno);
+        Ok(0)
+    })?;
+    Ok(())
+}
+
+/// Waits until one of the sockets of a list is ready, at most so long, -1 for ever; how many are.
+///
+/// An item is three numbers: the socket, its interest (1 readable, 2 writable), and the result, which is written: 1 where it
+/// is ready. An error, a deferred error and a kept datagram count as ready.
+#[napi(catch_unwind, ts_args_type = "list: Int32Array, count: number, timeoutMs: number")]
+pub fn poll_sync(env: Env, list: Argument, count: Argument, timeout_ms: Argument) -> Result<i32> {
+    const ITEM_WORDS: usize = 3;
+    let list = list.integers("list")?;
+    let room = i32::try_from(list.len() / ITEM_WORDS).unwrap_or(i32::MAX);
+    let items = &mut list[..ITEM_WORDS * count.integer_in("count", 0, room)? as usize];
+    let timeout = match timeout_ms.integer_in("timeoutMs", -1, i32::MAX)? {
+        -1 => None,
+        milliseconds => Some(Duration::from_millis(milliseconds as u64)),
+    };
+    let sockets = Thread::of(&env)?.sockets();
+    let interest = |item: &[i32]| {
+        let socket = &sockets.slab.get(item[0]).ok_or_else(|| stale(item[0]))?.socket;
+        if !(1..=READABLE | WRITABLE).contains(&item[1]) {
+            return Err(refuse(format!("interest must be 1 (readable), 2 (writable) or 3, got {}", item[1])));
+        }
+        let (readable, writable) = (item[1] & READABLE != 0, item[1] & WRITABLE != 0);
+        Ok(Interest { socket, readable, writable, ready: false })
+    };
+    let mut interests = items.chunks_exact(ITEM_WORDS).map(interest).collect::<Result<Vec<_>>>()?;
+    let ready = match poll(&mut interests, timeout) {
+        Ok(ready) => ready as i32,
+        Err(errno) => -errno.0,
+    };
+    for (item, interest) in items.chunks_exact_mut(ITEM_WORDS).zip(&interests) {
+        item[2] = i32::from(interest.ready);
+    }
+    Ok(ready)
+}
+
+/// Names the function that hears of watched sockets, with the socket and its events. The last one named hears.
+#[napi(catch_unwind, ts_args_type = "callback: (socket: number, events: number) => void")]
+pub fn on_ready(env: Env, callback: Argument) -> Result<()> {
+    Thread::of(&env)?.listener.set(callback.function("callback")?)
+}
+
+/// Watches a socket for the events of `interest` (1 readable, 2 writable), each once, instead of those of before; 0 for none.
+/// An error counts as each. A watched socket keeps the event loop alive, an unwatched one does not.
+#[napi(catch_unwind, ts_args_type = "socket: number, interest: number")]
+pub fn watch(env: Env, socket: Argument, interest: Argument) -> Result<i32> {
+    let interest = interest.integer_in("interest", 0, READABLE | WRITABLE)?;
+    let watched = Thread::of(&env)?.watch(socket.integer("socket")?, interest)?;
+    Ok(watched.map_or_else(|errno| -errno.0, |()| 0))
+}
+
+/// The descriptor, for tests and for code that waits on it elsewhere. It stays the addon's.
+#[napi(catch_unwind, ts_args_type = "socket: number")]
+pub fn descriptor(env: Env, socket: Argument) -> Result<i32> {
+    with(&env, &socket, |open| {
+        #[cfg(unix)]
+        return Ok(std::os::fd::AsRawFd::as_raw_fd(open.socket.as_socket()));
+        // Handles of Windows have 32 significant bits.
+        #[cfg(windows)]
+        return Ok(std::os::windows::io::AsRawSocket::as_raw_socket(open.socket.as_socket()) as i32);
+    })
+}
+
+/// What the socket has sent: system calls, datagrams, runs that left as one segmented message, runs that the kernel would
+/// not segment.
+#[napi(catch_unwind, ts_args_type = "socket: number")]
+pub fn statistics(env: Env, socket: Argument) -> Result<Vec<f64>> {
+    let thread = Thread::of(&env)?;
+    let statistics = thread.sockets().named(&socket)?.0.statistics();
+    let counts = [statistics.calls, statistics.datagrams, statistics.segmented_runs, statistics.refused_runs];
+    Ok(counts.map(|count| count as f64).into())
+}
+
+/// Runs a body on the socket that an argument names; its result, or the system's error number, negated.
+fn with(
+    env: &Env,
+    socket: &Argument<'_>,
+    body: impl FnOnce(&mut Open) -> std::result::Result<i32, Errno>,
+) -> Result<i32> {
+    let mut sockets = Thread::of(env)?.sockets();
+    let open = sockets.open(socket.integer("socket")?)?;
+    Ok(body(open).unwrap_or_else(|errno| -errno.0))
+}
+
+fn address(slot: &Slot) -> Result<std::net::SocketAddr> {
+    read_slot(slot).ok_or_else(|| refuse("slot must hold an address: family 4 or 6, and a port up to 65535"))
+}
+
+fn known(option: &Argument<'_>) -> Result<i32> {
+    option.integer_in("option", option::HOP_LIMIT, option::COALESCING_RECEIVE)
+}
