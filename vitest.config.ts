@@ -1,5 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
+/**
+ * Another build of the addon for the tests to load. Not NAPI_RS_NATIVE_LIBRARY_PATH itself: vitest's own addons would
+ * obey it too.
+ */
+const addon = process.env['WASI_UDP_TEST_ADDON'];
+
 export default defineConfig({
   test: {
     include: ['__test__/**/*.test.ts'],
@@ -7,5 +13,6 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    env: addon === undefined ? {} : { NAPI_RS_NATIVE_LIBRARY_PATH: addon },
   },
 });

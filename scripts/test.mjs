@@ -13,7 +13,7 @@ const SUITES = {
   'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
   vitest: () => vitest('vitest'),
   // The same tests on the backend of any Unix, built with debug assertions.
-  'vitest-portable': async () => vitest('vitest-portable', { NAPI_RS_NATIVE_LIBRARY_PATH: await buildPortable() }),
+  'vitest-portable': async () => vitest('vitest-portable', { WASI_UDP_TEST_ADDON: await buildPortable() }),
   // The same tests with a poller thread in place of the event loop's own.
   'vitest-thread': () => vitest('vitest-thread', { WASI_UDP_POLLER: 'thread' }),
 };

@@ -2,7 +2,7 @@
 export const RECEIVED = 0;
 /** The buffer cost of all that was received. */
 export const FREED = 1;
-/** The value of FREED that the sender waits for; 0 while it does not wait. */
+/** The value of FREED that the sender waits for; 0 while it waits for none. */
 export const WANTED = 2;
 export const COUNTS = 3;
 
