@@ -14,15 +14,20 @@ interface Seen {
 }
 
 describe.skipIf(noNamespaces)(`backpressure on a shaped link ${noNamespaces ?? ''}`, () => {
-  it.each(['127.0.0.1', '[::1]'])('over %s: partial counts, ok(0), readiness, and every datagram once', async (loopback) => {
+  it.each([
+    ['127.0.0.1', 'mixed'],
+    ['127.0.0.1', 'equal'],
+    ['[::1]', 'mixed'],
+    ['[::1]', 'equal'],
+  ])('over %s, %s sizes: partial counts, ok(0), readiness, and every datagram once', async (loopback, sizes) => {
     const shaped = 'tc qdisc add dev lo root tbf rate 10mbit burst 10k limit 100k';
-    const seen = await runInNamespace<Seen>(shaped, 'backpressure.mjs', [loopback]);
+    const seen = await runInNamespace<Seen>(shaped, 'backpressure.mjs', [loopback, sizes]);
     expect(seen.partial).toBeGreaterThan(0);
     expect(seen.zero).toBeGreaterThan(0);
     expect(seen.blockedCheck).toBeGreaterThanOrEqual(8);
     expect(seen.notReady).toBe(seen.blockedCheck);
     expect(seen.readyLater).toBe(seen.blockedCheck);
     for (const name of ['ready', 'block', 'poll', 'wait']) expect(seen.means[name]).toBeGreaterThan(0);
-    expect(seen).toMatchObject({ sent: 600, altered: 0, inOrder: true });
+    expect(seen).toMatchObject({ sent: 2000, altered: 0, inOrder: true });
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { noNamespaces, runFixture, runInNamespace } from './support/runtime.js';
 
-const SLOW = 'tc qdisc add dev lo root tbf rate 100kbit burst 3k limit 100k';
+const SLOW = 'tc qdisc add dev lo root tbf rate 100kbit burst 3k limit 100m';
 
 describe('worker_threads', () => {
   it('several send at once, each in its own order', async () => {

@@ -33,9 +33,9 @@ export class SocketError extends Error {
   /** The same error-code, under the name that Node.js users look for. */
   readonly code: ErrorCode;
   /** The operating system's name of the error, such as `ECONNREFUSED`, where the error came from there. */
-  readonly errno?: string;
+  declare readonly errno?: string;
   /** How many datagrams had been accepted before the error: set by `sendAll`. */
-  accepted?: bigint;
+  declare accepted?: bigint;
 
   constructor(code: ErrorCode, message: string, errno?: string) {
     super(message);
@@ -57,7 +57,7 @@ Trap.prototype.name = 'Trap';
 export class AbortError extends Error {
   readonly code = 'ABORT_ERR';
   /** How many datagrams had been accepted before the abort: set by `sendAll`. */
-  accepted?: bigint;
+  declare accepted?: bigint;
 
   constructor(signal: AbortSignal) {
     super('the operation was aborted', { cause: signal.reason });

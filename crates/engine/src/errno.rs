@@ -81,7 +81,8 @@ impl Errno {
 
     /// The operating system's description.
     pub fn message(self) -> String {
-        io::Error::from_raw_os_error(self.0).to_string()
+        let text = io::Error::from_raw_os_error(self.0).to_string();
+        text.split(" (os error").next().unwrap_or_default().to_owned()
     }
 
     /// Whether the socket has no room for now. ENOBUFS counts, as libuv counts it: BSD and macOS answer it for a full
