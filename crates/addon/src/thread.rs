@@ -54,7 +54,7 @@ impl Thread {
         unsafe {
             let status = sys::napi_set_instance_data(env.raw(), thread.cast(), Some(release), ptr::null_mut());
             check_status!(status, "napi_set_instance_data")?;
-            CleanupHook::add(env, close, thread.cast())
+            CleanupHook::add(env, (*thread).readiness.closes_later(), close, thread.cast())
         }
     }
 

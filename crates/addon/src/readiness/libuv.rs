@@ -105,6 +105,10 @@ impl Readiness for Libuv {
         self.handles.borrow_mut().remove(&handle);
     }
 
+    fn closes_later(&self) -> bool {
+        true
+    }
+
     fn close(&self, hook: Rc<CleanupHook>) {
         for (_, poll) in self.handles.borrow_mut().drain() {
             poll.block().hook.set(Some(Rc::clone(&hook)));
@@ -209,8 +213,8 @@ impl Drop for PollHandle {
 /// libuv calls this on the loop's thread: `events` came, or none and a negative status where an error is pending.
 unsafe extern "C" fn ready(poll: *mut c_void, status: c_int, events: c_int) {
     guarded(|| {
-        // SAFETY: libuv passes the pointer that it was given, and calls back for no handle that is closed. What the
-        // listener does may close this one, but frees the block no sooner than in a later turn of the loop.
+        // SAFETY: libuv passes the pointer that it was given, and calls back for no handle that is closed; the block is not
+        // used after the listener's call.
         let block = unsafe { Block::of(poll).as_ref() };
         let interest = block.interest.get();
         let fired = if status < 0 { interest } else { events & interest };
@@ -223,8 +227,10 @@ unsafe extern "C" fn ready(poll: *mut c_void, status: c_int, events: c_int) {
                 _ => (block.functions.start)(poll, rest, ready),
             }
         };
+        // What the listener does may close this handle.
+        let (listener, handle) = (Rc::clone(&block.listener), block.handle);
         if fired != 0 {
-            block.listener.call(block.handle, fired);
+            listener.call(handle, fired);
         }
     });
 }

@@ -1,7 +1,7 @@
 //! Readiness for an event loop: sockets are watched for one event each time, and a function in JavaScript hears of it.
 //!
 //! Two drivers meet the contract of [`Readiness`]: [`libuv`]'s poll handles, in the event loop itself, where the runtime has
-//! them; else [`poller`], one thread for the process.
+//! them (Node.js, Electron); else [`poller`], one thread for the process.
 
 mod libuv;
 mod poller;
@@ -34,16 +34,18 @@ pub trait Readiness {
     /// Forgets a socket, whose descriptor closes next. The listener hears no more of the handle.
     fn forget(&self, handle: i32, socket: &Socket);
 
+    /// Whether closing takes turns of the event loop.
+    fn closes_later(&self) -> bool;
+
     /// Forgets all sockets: the environment ends. The hook is dropped once nothing in the event loop is left.
     fn close(&self, hook: Rc<CleanupHook>);
 }
 
-/// The driver for an environment, chosen before any function of libuv is called: Bun exports stubs of them that abort the
-/// process. `WASI_UDP_POLLER=thread` chooses the thread.
+/// The driver for an environment, chosen before any function of libuv is called. `WASI_UDP_POLLER=thread` chooses the thread.
 pub fn start(env: &Env, listener: &Rc<Listener>) -> Result<Box<dyn Readiness>> {
     let forced = env::var_os("WASI_UDP_POLLER").is_some_and(|value| value == "thread");
     if !forced
-        && !is_bun(env)
+        && !imitates_libuv(env)
         && let Some(driver) = libuv::Libuv::new(env, listener)
     {
         return Ok(Box::new(driver));
@@ -51,14 +53,15 @@ pub fn start(env: &Env, listener: &Rc<Listener>) -> Result<Box<dyn Readiness>> {
     Ok(Box::new(poller::Poller::new(env, listener)?))
 }
 
-/// Whether the runtime is Bun, by `process.versions.bun`.
-fn is_bun(env: &Env) -> bool {
-    let version = || {
+/// Whether the runtime exports functions of libuv that it does not run on: Bun's abort the process, Deno's (2.9) report
+/// events that did not occur.
+fn imitates_libuv(env: &Env) -> bool {
+    let imitates = || {
         let process: Object = env.get_global().ok()?.get_named_property("process").ok()?;
         let versions: Object = process.get_named_property("versions").ok()?;
-        versions.has_named_property("bun").ok()
+        Some(versions.has_named_property("bun").ok()? || versions.has_named_property("deno").ok()?)
     };
-    version() == Some(true)
+    imitates() == Some(true)
 }
 
 /// The function in JavaScript that hears of ready sockets.
@@ -144,32 +147,51 @@ fn guarded(body: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(body));
 }
 
-/// The promise to an environment that ends to tell it when all is closed: by dropping this.
-pub struct CleanupHook(sys::napi_async_cleanup_hook_handle);
+/// What an environment that ends waits for, where closing takes turns of its event loop: until this is dropped.
+pub struct CleanupHook(Option<sys::napi_async_cleanup_hook_handle>);
+
+struct Registered {
+    hook: fn(CleanupHook, *mut c_void),
+    data: *mut c_void,
+}
 
 impl CleanupHook {
-    /// Has `hook` called when the environment ends, with `data`. The event loop runs on until the hook is dropped.
+    /// Has `hook` called when the environment ends, with `data`. The event loop runs on until the hook is dropped, where that
+    /// may be `later`; elsewhere an ordinary hook does, since some runtimes (Deno 2.9) free the other kind twice.
     ///
     /// # Safety
     /// `data` lives until then.
-    pub unsafe fn add(env: &Env, hook: fn(Self, *mut c_void), data: *mut c_void) -> Result<()> {
-        unsafe extern "C" fn run(handle: sys::napi_async_cleanup_hook_handle, registered: *mut c_void) {
-            // SAFETY: the pointer is the leaked box of `add`, and the environment calls this once.
-            let (hook, data) =
-                *unsafe { Box::from_raw(registered.cast::<(fn(CleanupHook, *mut c_void), *mut c_void)>()) };
-            guarded(|| hook(CleanupHook(handle), data));
+    pub unsafe fn add(env: &Env, later: bool, hook: fn(Self, *mut c_void), data: *mut c_void) -> Result<()> {
+        unsafe extern "C" fn run_later(handle: sys::napi_async_cleanup_hook_handle, registered: *mut c_void) {
+            // SAFETY: the environment passes what was registered, once.
+            unsafe { run(Some(handle), registered) };
         }
-        let registered = Box::into_raw(Box::new((hook, data)));
+        unsafe extern "C" fn run_now(registered: *mut c_void) {
+            // SAFETY: as above.
+            unsafe { run(None, registered) };
+        }
+        unsafe fn run(handle: Option<sys::napi_async_cleanup_hook_handle>, registered: *mut c_void) {
+            // SAFETY: the pointer is the leaked box of `add`, and comes once.
+            let registered = unsafe { Box::from_raw(registered.cast::<Registered>()) };
+            guarded(|| (registered.hook)(CleanupHook(handle), registered.data));
+        }
+        let registered = Box::into_raw(Box::new(Registered { hook, data })).cast();
         // SAFETY: the environment is the caller's; `registered` is leaked to it.
-        let status =
-            unsafe { sys::napi_add_async_cleanup_hook(env.raw(), Some(run), registered.cast(), ptr::null_mut()) };
-        check_status!(status, "napi_add_async_cleanup_hook")
+        let status = unsafe {
+            match later {
+                true => sys::napi_add_async_cleanup_hook(env.raw(), Some(run_later), registered, ptr::null_mut()),
+                false => sys::napi_add_env_cleanup_hook(env.raw(), Some(run_now), registered),
+            }
+        };
+        check_status!(status, "the environment takes no cleanup hook")
     }
 }
 
 impl Drop for CleanupHook {
     fn drop(&mut self) {
-        // SAFETY: the handle is the one that the environment passed to the hook, and waits for.
-        unsafe { sys::napi_remove_async_cleanup_hook(self.0) };
+        if let Some(handle) = self.0 {
+            // SAFETY: the handle is the one that the environment passed to the hook, and waits for.
+            unsafe { sys::napi_remove_async_cleanup_hook(handle) };
+        }
     }
 }

@@ -220,6 +220,10 @@ impl Readiness for Poller {
         self.local.note(handle, None);
     }
 
+    fn closes_later(&self) -> bool {
+        false
+    }
+
     fn close(&self, _hook: Rc<CleanupHook>) {
         let mut registered = self.shared.lock();
         for (_, watch) in self.local.watches.borrow_mut().drain() {
