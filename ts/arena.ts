@@ -55,6 +55,8 @@ export class Arena {
     const largest = MAX_PAYLOAD[destination.family];
     let position = 0;
     let word = 0;
+    let address: IpSocketAddress | undefined;
+    let index = REFUSED;
     for (let i = from; i < list.length; i++) {
       const datagram = list[i];
       const data = datagram?.data;
@@ -67,7 +69,12 @@ export class Arena {
         this.refusal = Refusal.TooLarge;
         break;
       }
-      const index = this.indexOf(datagram!.remoteAddress, destination);
+      // The same object as before, unread again, has the same index.
+      const remoteAddress = datagram!.remoteAddress;
+      if (index === REFUSED || remoteAddress !== address) {
+        index = this.indexOf(remoteAddress, destination);
+        address = remoteAddress;
+      }
       if (index === REFUSED || position + length > PAYLOAD_BYTES) break;
       bytes.set(data, position);
       entries[word] = position;
@@ -113,7 +120,7 @@ export class Arena {
     }
   }
 
-  /** The address index for an object. The same object as before, unread again, has the same index. */
+  /** The address index for an object. */
   indexOf(address: IpSocketAddress | undefined, destination: Destination): number {
     if (address === undefined || address === null) {
       return destination.remote !== undefined ? NO_ADDRESS : this.#refuse(Refusal.NoAddress);

@@ -20,12 +20,16 @@ pub struct Run {
     pub count: u32,
     /// Bytes of each datagram but the last.
     pub segment: u32,
+    /// Bytes of all of them.
+    pub bytes: u32,
+    /// Whether they lie one behind the other in the payload, and so are one piece of it.
+    pub adjacent: bool,
 }
 
 impl Run {
     /// One datagram on its own.
     pub fn plain(first: usize, length: u32) -> Self {
-        Self { first: first as u32, count: 1, segment: length }
+        Self { first: first as u32, count: 1, segment: length, bytes: length, adjacent: true }
     }
 
     /// Whether the message carries UDP_SEGMENT. A run of one never does: some drivers (PPPoE) lose such packets.
@@ -47,32 +51,32 @@ pub fn group(batch: &Batch<'_>, first: usize, largest_segment: usize, runs: &mut
     let Some((_, head)) = entries.next() else { return };
     let mut run = Run::plain(first, head.length);
     let mut address = head.address;
-    let mut bytes = head.length as usize;
+    let mut end = head.offset.wrapping_add(head.length);
     // Whether the run may still grow: a shorter datagram is its last.
     let mut open = joins(head.length, largest_segment);
     for (index, entry) in entries {
-        let length = entry.length as usize;
         let fits = open
             && entry.address == address
-            && length != 0
+            && entry.length != 0
             && entry.length <= run.segment
             && (run.count as usize) < MAX_SEGMENTS
-            && bytes + length <= MAX_RUN_BYTES;
+            && (run.bytes + entry.length) as usize <= MAX_RUN_BYTES;
         if fits {
             run.count += 1;
-            bytes += length;
+            run.bytes += entry.length;
+            run.adjacent &= entry.offset == end;
             open = entry.length == run.segment;
         } else {
             runs.push(run);
             run = Run::plain(index, entry.length);
             address = entry.address;
-            bytes = length;
             open = joins(entry.length, largest_segment);
         }
+        end = entry.offset.wrapping_add(entry.length);
     }
     runs.push(run);
 }
 
 fn joins(length: u32, largest_segment: usize) -> bool {
-    length != 0 && length as usize <= largest_segment
+    length != 0 && length as usize <= largest_segment.min(MAX_RUN_BYTES)
 }

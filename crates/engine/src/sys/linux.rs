@@ -5,7 +5,7 @@ use super::{MESSAGE_BYTES, Received};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
-use crate::table::{Batch, MAX_DATAGRAMS};
+use crate::table::{Batch, Entry, MAX_DATAGRAMS};
 use socket2::Socket;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
@@ -43,26 +43,28 @@ impl Messages {
 
     /// Sends the runs in order, in one sendmmsg(2), which stops at the first that the kernel refuses.
     pub fn send(&mut self, socket: &Socket, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        if let [run] = runs
+            && !run.is_segmented()
+        {
+            return self.send_one(socket, batch, *run);
+        }
         let mut used = 0;
         for (message, run) in runs.iter().enumerate() {
             let first = used;
-            let mut end = ptr::null();
-            for index in run.datagrams() {
-                let bytes = batch.bytes(batch.entry(index));
-                // Neighbours in the payload are one vector.
-                if used > first && end == bytes.as_ptr() {
-                    self.vectors[used - 1].iov_len += bytes.len();
-                } else {
-                    self.vectors[used] =
-                        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+            let head = batch.entry(run.first as usize);
+            if run.adjacent {
+                self.vectors[used] = vector(batch.bytes(Entry { length: run.bytes, ..head }));
+                used += 1;
+            } else {
+                for index in run.datagrams() {
+                    self.vectors[used] = vector(batch.bytes(batch.entry(index)));
                     used += 1;
                 }
-                end = bytes.as_ptr_range().end;
             }
             let header = &mut self.headers[message].msg_hdr;
             header.msg_iov = &raw mut self.vectors[first];
             header.msg_iovlen = (used - first) as _;
-            (header.msg_name, header.msg_namelen) = match batch.destination(batch.entry(run.first as usize)) {
+            (header.msg_name, header.msg_namelen) = match batch.destination(head) {
                 Some(destination) => {
                     let name = &mut self.names[message];
                     let length = name.set(destination);
@@ -84,6 +86,27 @@ impl Messages {
             let sent = unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) };
             match Errno::last() {
                 _ if sent >= 0 => return Taken { messages: sent as usize, error: None },
+                Errno(libc::EINTR) => {}
+                errno => return Taken { messages: 0, error: Some(errno) },
+            }
+        }
+    }
+
+    /// Sends one datagram, by sendto(2): it has no headers for the kernel to copy, which batches of one notice.
+    fn send_one(&mut self, socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
+        let entry = batch.entry(run.first as usize);
+        let bytes = batch.bytes(entry);
+        let name = &mut self.names[0];
+        let (name, length) = match batch.destination(entry) {
+            Some(destination) => (ptr::from_mut(name).cast_const().cast(), name.set(destination)),
+            None => (ptr::null(), 0),
+        };
+        loop {
+            // SAFETY: the bytes lie in the batch's payload, which its borrow keeps alive and unchanged, the name in `self`;
+            // the kernel only reads them.
+            let sent = unsafe { libc::sendto(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0, name, length) };
+            match Errno::last() {
+                _ if sent >= 0 => return Taken { messages: 1, error: None },
                 Errno(libc::EINTR) => {}
                 errno => return Taken { messages: 0, error: Some(errno) },
             }
@@ -154,6 +177,11 @@ impl Default for Messages {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The vector of bytes that the kernel only reads.
+fn vector(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
 /// Writes the control message that has the kernel cut a message into segments of that size; its length.
