@@ -1,2 +1,0 @@
-import { spawn } from 'node:child_process';
-import { Child } from './bench/processes.mjs';
