@@ -60,11 +60,11 @@ const addon = stamped({
 const typescript = stamped({
   what: 'Compiling the TypeScript',
   name: 'typescript',
-  reads: ['ts', 'tsconfig.json', 'package-lock.json'],
+  reads: ['ts', 'tsconfig.json', 'package.json', 'package-lock.json', 'scripts/compile.mjs'],
   writes: () => 'dist/index.js',
   // A module that is gone from ts/ must be gone from dist/ too.
   prepare: () => fs.rmSync(at('dist'), { recursive: true, force: true }),
-  command: [process.execPath, 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
+  command: [process.execPath, 'scripts/compile.mjs'],
 });
 
 /**

@@ -80,7 +80,10 @@ export function decodeAddress(slots: Uint32Array, index = 0): IpSocketAddress {
   const port = slots[at + 1]!;
   if (slots[at] === 4) {
     const word = slots[at + 2]!;
-    return { tag: 'ipv4', val: { port, address: [word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, word >>> 24] } };
+    return {
+      tag: 'ipv4',
+      val: { port, address: [word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, word >>> 24] },
+    };
   }
   const groups = [];
   for (let i = 2; i < 6; i++) {
@@ -149,7 +152,10 @@ function scopeOf(zone: string, text: string): number {
   const named = networkInterfaces()[zone]?.find((entry) => entry.family === 'IPv6');
   const scope = /^\d{1,9}$/.test(zone) ? Number(zone) : named?.scopeid;
   if (scope !== undefined) return scope;
-  throw new SocketError('invalid-argument', `a zone is an interface's name or number, got ${show(text)}: see "ip link"`);
+  throw new SocketError(
+    'invalid-argument',
+    `a zone is an interface's name or number, got ${show(text)}: see "ip link"`,
+  );
 }
 
 /** The eight groups of an IPv6 address that `isIPv6` accepted. */

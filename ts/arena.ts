@@ -139,7 +139,8 @@ export class Arena {
   indexOfCandidate({ family, remote, permits }: Destination): number {
     const { slots, addresses } = this;
     const at = addresses * SLOT_WORDS;
-    if (remote !== undefined) return sameAddress(slots, at, remote, 0) ? NO_ADDRESS : this.#refuse(Refusal.NotTheRemote);
+    if (remote !== undefined)
+      return sameAddress(slots, at, remote, 0) ? NO_ADDRESS : this.#refuse(Refusal.NotTheRemote);
     if (addresses > 0 && sameAddress(slots, at, slots, at - SLOT_WORDS)) return addresses - 1;
     const refusal = remoteRefusal(slots, at, family);
     if (refusal !== Refusal.None) return this.#refuse(refusal);

@@ -54,10 +54,14 @@ export class DatagramWriter {
     const { destination } = this.#sender;
     const room = arena.bytes.length - arena.position;
     if (!Number.isInteger(length) || length < 0 || length > room) {
-      throw new RangeError(`commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`);
+      throw new RangeError(
+        `commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`,
+      );
     }
     if (arena.count === LAYOUT.maxDatagrams) {
-      throw new RangeError(`a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`);
+      throw new RangeError(
+        `a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`,
+      );
     }
     const fits = length <= MAX_PAYLOAD[destination.family];
     if (fits && arena.append(length, address, destination)) return;

@@ -1,4 +1,12 @@
-import { decodeAddress, formatSocketAddress, type IpSocketAddress, malformation, SLOT_WORDS, show, type Slot } from './address.js';
+import {
+  decodeAddress,
+  formatSocketAddress,
+  type IpSocketAddress,
+  malformation,
+  SLOT_WORDS,
+  type Slot,
+  show,
+} from './address.js';
 import { SocketError } from './errors.js';
 import type { Family } from './native.js';
 
@@ -82,9 +90,13 @@ export function refusalError(refusal: Refusal, where: string, datagram: unknown,
         `${where}: UDP over IPv${family} carries at most ${MAX_PAYLOAD[family]} bytes, got ${show(data?.length)}: split the data`,
       );
     case Refusal.MalformedAddress:
-      return invalid(malformation(remoteAddress) ?? `an address must not change while it is read, ${got}: pass plain data`);
+      return invalid(
+        malformation(remoteAddress) ?? `an address must not change while it is read, ${got}: pass plain data`,
+      );
     case Refusal.WrongFamily:
-      return invalid(`an IPv${family} socket sends to IPv${family} addresses, ${got}: open a socket of the other family`);
+      return invalid(
+        `an IPv${family} socket sends to IPv${family} addresses, ${got}: open a socket of the other family`,
+      );
     case Refusal.UnspecifiedAddress:
       return invalid(`a remote address names a host, ${got}: use 127.0.0.1 or ::1 for this machine`);
     case Refusal.PortZero:
@@ -99,7 +111,10 @@ export function refusalError(refusal: Refusal, where: string, datagram: unknown,
     case Refusal.NoAddress:
       return invalid('a stream that is not connected needs the remoteAddress of each datagram, got none: name one');
     case Refusal.Denied:
-      return new SocketError('access-denied', `${where}: no "send" rule of the policy covers the address, ${got}: allow it`);
+      return new SocketError(
+        'access-denied',
+        `${where}: no "send" rule of the policy covers the address, ${got}: allow it`,
+      );
     default:
       return new TypeError(`${where}: a datagram is { data: Uint8Array, remoteAddress? }, got ${show(datagram)}`);
   }

@@ -47,7 +47,8 @@ export class SocketError extends Error {
 SocketError.prototype.name = 'SocketError';
 
 /** `WebAssembly.RuntimeError`, by which jco knows a trap; typed plainly, since not every consumer has the DOM's types. */
-const RuntimeError = (globalThis as unknown as { WebAssembly: { RuntimeError: ErrorConstructor } }).WebAssembly.RuntimeError;
+const RuntimeError = (globalThis as unknown as { WebAssembly: { RuntimeError: ErrorConstructor } }).WebAssembly
+  .RuntimeError;
 
 /** A broken contract, not a result: it has no `payload`, so jco traps the guest that caused it. */
 export class Trap extends RuntimeError {}

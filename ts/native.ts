@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
+import { loadBinary } from './binary.js';
 import { type ErrorCode, remedy, SocketError } from './errors.js';
-import { LAYOUT } from './layout.js';
 
 /**
  * The functions of the Rust addon. Results of 0 and above are success, a negative one is the operating system's error
@@ -62,48 +61,13 @@ export const WRITABLE = 2;
 /** Options of `getOption` and `setOption`. */
 export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentation: 4, coalescingReceive: 5 } as const;
 
-/** The binary's name for this platform, such as `linux-x64-gnu`. */
-export function platformName(): string {
-  const { platform, arch } = process;
-  if (platform === 'win32') return `win32-${arch}-msvc`;
-  if (platform !== 'linux') return `${platform}-${arch}`;
-  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined;
-  return `linux-${arch}-${report?.header?.glibcVersionRuntime === undefined ? 'musl' : 'gnu'}`;
-}
-
-function load(): Native {
-  const require = createRequire(import.meta.url);
-  const name = platformName();
-  const override = process.env['NAPI_RS_NATIVE_LIBRARY_PATH'];
-  const candidates = override ? [override] : [`../wasi-udp.${name}.node`, `wasi-udp-${name}`];
-  const tried: string[] = [];
-  for (const candidate of candidates) {
-    try {
-      return checked(require(candidate) as Native, candidate);
-    } catch (error) {
-      tried.push(`${candidate}: ${(error as Error).message.split('\n', 1)[0]}`);
-    }
-  }
-  throw new Error(
-    `wasi-udp needs its native binary for ${name} and could not load it. Tried ${tried.join('; ')}. ` +
-      `Install the package wasi-udp-${name} (npm leaves it out under --omit=optional), or run "npm run setup" in a checkout.`,
-  );
-}
-
-/** Refuses a binary of another version, or one that reads tables otherwise than `layout.ts` writes them. */
-function checked(native: Native, path: string): Native {
-  const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
-  if (native.version() !== version) {
-    throw new Error(`${path} is version ${native.version()}, the JavaScript is ${version}: install both of one version`);
-  }
-  const layout = native.layout().join();
-  const expected = Object.values(LAYOUT).join();
-  if (layout !== expected) throw new Error(`${path} reads tables as ${layout}, the JavaScript writes ${expected}`);
-  return native;
-}
+const binary = loadBinary<Native>();
 
 /** The addon. This module is the only one that loads it. */
-export const native: Native = load();
+export const native: Native = binary.native;
+
+/** The file that it was loaded from. */
+export const binaryPath: string = binary.path;
 
 /** The error result for an error number of the operating system. */
 export function systemError(operation: string, errno: number): SocketError {

@@ -1,8 +1,8 @@
 import { show } from './address.js';
 import { Arena, type OutgoingDatagram } from './arena.js';
+import { DatagramWriter } from './datagram-writer.js';
 import type { Descriptor } from './descriptor.js';
 import { type Destination, Refusal, refusalError } from './destination.js';
-import { DatagramWriter } from './datagram-writer.js';
 import { Trap } from './errors.js';
 import { LAYOUT } from './layout.js';
 import { native, systemError, WRITABLE } from './native.js';
@@ -80,7 +80,8 @@ export class OutgoingDatagramStream {
    */
   send(list: readonly OutgoingDatagram[]): bigint {
     const descriptor = this.#live('send');
-    if (!Array.isArray(list)) throw new TypeError(`send() takes an array of datagrams, got ${show(list)}: pass [datagram]`);
+    if (!Array.isArray(list))
+      throw new TypeError(`send() takes an array of datagrams, got ${show(list)}: pass [datagram]`);
     const total = list.length;
     if (total === 0) return 0n;
     this.#usePermit('send', total);

@@ -35,7 +35,12 @@ export async function sendAll(
     return loop.accepted;
   } catch (error) {
     // What an iterable gave before it failed goes out, as if one by one.
-    const failure = loop.failed ? error : await loop.flush().then(() => error, (later) => later);
+    const failure = loop.failed
+      ? error
+      : await loop.flush().then(
+          () => error,
+          (later) => later,
+        );
     if (failure instanceof Error && Object.isExtensible(failure)) Object.assign(failure, { accepted: loop.accepted });
     throw failure;
   }

@@ -3,14 +3,17 @@ import { createRequire } from 'node:module';
 import { Command, type CommanderError } from 'commander';
 import { report, USAGE_EXIT_CODE } from './report.js';
 
-/** The commands; each module exports its `command`, with its action, and is loaded when the program starts. */
-const COMMANDS = ['./send.js'];
+/** The modules of the commands: each exports its `command`, with its action. */
+const COMMANDS: Record<string, string> = { send: './send.js', doctor: './doctor.js' };
 
 const { version, description } = createRequire(import.meta.url)('../../package.json');
 
 async function main(): Promise<void> {
   const program = new Command('wasi-udp').description(description).version(version);
-  for (const module of COMMANDS) program.addCommand((await import(module)).command);
+  // Only the command that is asked for is loaded: `doctor` runs where there is no binary for the others.
+  const asked = COMMANDS[process.argv[2] ?? ''];
+  const modules = asked === undefined ? Object.values(COMMANDS) : [asked];
+  for (const module of modules) program.addCommand((await import(module)).command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride(exitOverride).configureOutput({
       // One line: commander puts its suggestions on a second.

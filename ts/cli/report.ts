@@ -1,3 +1,4 @@
+import { BinaryError } from '../binary.js';
 import { SocketError } from '../errors.js';
 
 /** The exit code of wrong usage; of a failure it is 1, of an interrupt 130. */
@@ -10,14 +11,14 @@ export class UsageError extends Error {}
 
 /** Writes an error on standard error, in one line where the user can mend it; the exit code. */
 export function report(error: unknown): number {
-  const isKnown = error instanceof UsageError || error instanceof SocketError;
+  const isKnown = error instanceof UsageError || error instanceof BinaryError || error instanceof SocketError;
   const text = isKnown ? lineOf(error) : error instanceof Error ? error.stack : String(error);
   process.stderr.write(`wasi-udp: ${text}\n`);
   return error instanceof UsageError ? USAGE_EXIT_CODE : FAILURE_EXIT_CODE;
 }
 
-function lineOf(error: UsageError | SocketError): string {
-  if (error instanceof UsageError) return error.message;
+function lineOf(error: UsageError | BinaryError | SocketError): string {
+  if (!(error instanceof SocketError)) return error.message;
   const { code, message, accepted = 0n } = error;
   const before = accepted === 1n ? '1 datagram' : `${accepted} datagrams`;
   return `${code}: ${message}${accepted === 0n ? '' : ` (${before} had been accepted before)`}`;

@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { binaryPath, native } from '../dist/native.js';
+
+const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
+
+function doctor(env: NodeJS.ProcessEnv = {}) {
+  return spawnSync(process.execPath, [main, 'doctor'], { env: { ...process.env, ...env }, encoding: 'utf8' });
+}
+
+describe('wasi-udp doctor', () => {
+  test('tells platform, runtime, binary, what is in use, and sends to itself', () => {
+    const { stdout, status } = doctor();
+    expect(status).toBe(0);
+    expect(stdout).toContain(`${process.platform}-${process.arch}`);
+    expect(stdout).toContain(process.versions.node);
+    expect(stdout).toContain(binaryPath);
+    expect(stdout).toMatch(new RegExp(`^sends +${native.features().backend}, `, 'm'));
+    expect(stdout).toMatch(/^receives +\w+, with/m);
+    expect(stdout).toContain('127.0.0.1: 4 of 4 datagrams sent, 4 received');
+    expect(stdout).toContain('[::1]: 4 of 4 datagrams sent, 4 received');
+  });
+
+  test('what is not in use, and why not', () => {
+    const { stdout, status } = doctor({ WASI_UDP_GSO: '0', WASI_UDP_POLLER: 'thread' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^sends .*, without /m);
+    expect(stdout).toMatch(/^readiness +a polling thread$/m);
+    expect(stdout).toMatch(/^note .*WASI_UDP_GSO=0/m);
+    expect(stdout).toMatch(/^note .*WASI_UDP_POLLER=thread/m);
+  });
+
+  test('without a binary: exit code 1, what was tried, the remedy', () => {
+    const { stdout, status } = doctor({ NAPI_RS_NATIVE_LIBRARY_PATH: '/nowhere.node' });
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^binary +none$/m);
+    expect(stdout).toContain('/nowhere.node: ');
+    expect(stdout).toContain('correct or unset it');
+  });
+});
