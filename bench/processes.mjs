@@ -1,0 +1,98 @@
+/** The processes of the benchmark: senders that answer slices, receivers that hold their ports, the namespaces between. */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
+const PEERS = path('../target/release/wasi-udp-peers');
+const SENDER = path('sender.mjs');
+
+/** A runtime from node_modules or PATH; undefined where it is in neither. */
+function runtime(name) {
+  const local = path(`../node_modules/.bin/${name}`);
+  const found = existsSync(local) ? local : name;
+  return spawnSync(found, ['--version']).status === 0 ? found : undefined;
+}
+
+const bun = runtime('bun');
+const deno = runtime('deno');
+
+/** The command of a sender; undefined where its runtime is not here. */
+function command(sender) {
+  if (sender === 'bun-sendMany') return bun && [bun, SENDER, sender];
+  if (sender === 'deno-datagram') return deno && [deno, 'run', '-A', '--unstable-net', SENDER, sender];
+  if (['sendto', 'sendmmsg', 'segment', 'quinn'].includes(sender)) return [PEERS, sender];
+  return [process.execPath, SENDER, sender];
+}
+
+/** A child that answers each line with a line. It ends with its standard input, and so with this process. */
+export class Child {
+  #process;
+  #lines;
+
+  constructor([file, ...args]) {
+    this.#process = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+    // Its next line tells that it is gone.
+    this.#process.on('error', () => {});
+    this.#process.stdin.on('error', () => {});
+  }
+
+  async line() {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`${this.#process.spawnargs.slice(0, 3).join(' ')} ended`);
+    return value;
+  }
+
+  ask(line) {
+    this.#process.stdin.write(`${line}\n`);
+    return this.line();
+  }
+
+  end() {
+    this.#process.stdin.end();
+    this.#process.kill();
+  }
+}
+
+const NAMESPACES = { sender: `wasi-udp-bench-${process.pid}-a`, receiver: `wasi-udp-bench-${process.pid}-b` };
+const LINKS = {
+  lo: { 4: '127.0.0.1', 6: '[::1]', enter: () => [] },
+  veth: { 4: '10.77.0.2', 6: '[fd77::2]', enter: (end) => ['ip', 'netns', 'exec', NAMESPACES[end]] },
+};
+
+/** Makes two namespaces joined by a veth pair; false where this user may not, or there is no iproute2. */
+export function openVeth() {
+  const { sender: a, receiver: b } = NAMESPACES;
+  const script = `set -e
+    ip netns add ${a}; ip netns add ${b}
+    ip link add veth-a netns ${a} type veth peer name veth-b netns ${b}
+    ip -n ${a} addr add 10.77.0.1/24 dev veth-a; ip -n ${b} addr add 10.77.0.2/24 dev veth-b
+    ip -n ${a} addr add fd77::1/64 dev veth-a nodad; ip -n ${b} addr add fd77::2/64 dev veth-b nodad
+    ip -n ${a} link set veth-a up; ip -n ${b} link set veth-b up`;
+  return spawnSync('sh', ['-c', script]).status === 0;
+}
+
+export function closeVeth() {
+  for (const name of Object.values(NAMESPACES)) spawnSync('ip', ['netns', 'del', name]);
+}
+
+/** Starts the receiver of a case, which reads nothing unasked; and the addresses to send to. */
+export async function openReceiver({ family, gro, destinations, link }) {
+  const { [family]: host, enter } = LINKS[link];
+  const args = [`local=${host}:0`, `sockets=${destinations}`, `gro=${gro}`];
+  const receiver = new Child([...enter('receiver'), PEERS, 'receiver', ...args]);
+  const ports = (await receiver.line()).split(',');
+  return { receiver, to: ports.map((port) => `${host}:${port}`).join(',') };
+}
+
+/** Starts a sender of a case; undefined where its runtime is not here. */
+export async function openSender(sender, { sizes, batch, connected, link }, to) {
+  const words = command(sender);
+  if (words === undefined) return undefined;
+  const options = [`to=${to}`, `sizes=${sizes.join(',')}`, `batch=${batch}`, `connected=${connected}`];
+  const child = new Child([...LINKS[link].enter('sender'), ...words, ...options]);
+  if ((await child.line()) !== 'ready') throw new Error(`${sender} did not start`);
+  return child;
+}

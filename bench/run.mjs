@@ -1,0 +1,125 @@
+/**
+ * `npm run bench -- [--quick] [--case TEXT] [--memory] [--json]`: builds what it needs, measures every case, prints tables,
+ * and writes bench/results/. Progress goes to standard error.
+ *
+ *     --quick       the cases that have targets, in under a minute
+ *     --case TEXT   those whose name contains the text, such as '1200 B, batch 256' or veth; writes no results
+ *     --memory      ten million datagrams instead: heap and resident memory on the way
+ *     --json        the report as JSON in place of tables
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, release } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { requireRust, root, setupOrExit } from '../scripts/setup.mjs';
+import { ALL, HEADLINE, TARGETS } from './cases.mjs';
+import { chart } from './chart.mjs';
+import { measure } from './measure.mjs';
+import { closeVeth, openVeth } from './processes.mjs';
+import { caseTable, memoryTable, targetTable } from './table.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    case: { type: 'string' },
+    memory: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  },
+});
+const SLICES = options.quick ? { rounds: 10, milliseconds: 30 } : { rounds: 10, milliseconds: 40 };
+const results = fileURLToPath(new URL('results/', import.meta.url));
+
+const report = await run();
+if (options.json) console.log(JSON.stringify(report, null, 2));
+else console.log([caseTable(report), targetTable(report), memoryTable(report)].filter(Boolean).join('\n\n'));
+if (options.case === undefined && !options.memory) write(options.quick ? 'quick' : 'full');
+process.exit();
+
+async function run() {
+  if (process.platform !== 'linux') {
+    console.error(`npm run bench measures Linux's system calls, this is ${process.platform}: run it there`);
+    process.exit(1);
+  }
+  await setupOrExit();
+  requireRust();
+  execFileSync('cargo', ['build', '--release', '--quiet', '--package', 'wasi-udp-peers'], {
+    cwd: root,
+    stdio: 'inherit',
+  });
+  const withMemory = options.memory || (!options.quick && options.case === undefined);
+  const { measured, failures } = await runCases(options.memory ? [] : chosen());
+  const targets = TARGETS.filter(({ case: name, ours, peer }) => measured[name]?.[ours] && measured[name][peer]);
+  return {
+    machine: machine(),
+    slices: SLICES,
+    unit: 'nanoseconds a datagram, the least of all slices',
+    measured,
+    failures,
+    targets: targets.map((target) => {
+      const ratio = measured[target.case][target.peer] / measured[target.case][target.ours];
+      return { ...target, ratio, met: ratio >= target.least };
+    }),
+    memory: withMemory ? runMemory() : undefined,
+  };
+}
+
+function chosen() {
+  const wanted = options.case ?? '';
+  const cases = (options.quick ? HEADLINE : ALL).filter(({ name }) => name.includes(wanted));
+  if (cases.length > 0) return cases;
+  console.error(`no case's name contains "${wanted}": they are like "${ALL[0].name}"`);
+  process.exit(2);
+}
+
+async function runCases(cases) {
+  const measured = {};
+  const failures = {};
+  const started = performance.now();
+  const hasVeth = cases.some(({ link }) => link === 'veth') && openVeth();
+  if (hasVeth) {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+    process.once('exit', closeVeth);
+  }
+  const skipped = cases.filter(({ link }) => link === 'veth' && !hasVeth);
+  if (skipped.length > 0) console.error(`skipped ${skipped.length} cases over veth: they need root and iproute2`);
+  const kept = cases.filter((case_) => !skipped.includes(case_));
+  for (const [i, case_] of kept.entries()) {
+    const left = i === 0 ? '' : `, ${Math.ceil(((performance.now() - started) / 1000 / i) * (kept.length - i))} s left`;
+    progress(`${i + 1}/${kept.length} ${case_.name}${left}`);
+    const result = await measure(case_, SLICES);
+    measured[case_.name] = result.nanoseconds;
+    if (Object.keys(result.failures).length > 0) failures[case_.name] = result.failures;
+  }
+  if (kept.length > 0) progress(`${kept.length} cases in ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+  return { measured, failures };
+}
+
+function progress(text) {
+  process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${text}` : `${text.trimEnd()}\n`);
+}
+
+function runMemory() {
+  progress('sending ten million datagrams\n');
+  const script = fileURLToPath(new URL('memory.mjs', import.meta.url));
+  return JSON.parse(execFileSync(process.execPath, ['--expose-gc', script], { cwd: root }).toString());
+}
+
+function machine() {
+  const git = (...args) => spawnSync('git', args, { cwd: root }).stdout?.toString().trim() ?? '';
+  return {
+    cpu: cpus()[0]?.model,
+    cores: cpus().length,
+    kernel: release(),
+    node: process.version,
+    commit: `${git('rev-parse', '--short', 'HEAD')}${git('status', '--porcelain', '--', 'ts', 'crates') ? ' and changes' : ''}`,
+    date: new Date().toISOString(),
+  };
+}
+
+function write(name) {
+  mkdirSync(results, { recursive: true });
+  writeFileSync(`${results}${name}.json`, `${JSON.stringify(report, null, 2)}\n`);
+  writeFileSync(`${results}${name}.svg`, chart(report));
+  console.error(`written: bench/results/${name}.json and ${name}.svg`);
+}
