@@ -101,6 +101,12 @@ impl Errno {
         sys::REFUSES_SIZE.contains(&self.0)
     }
 
+    /// Whether what looks like a refusal of segmentation may as well be an error that an ICMP message left on the socket:
+    /// EMSGSIZE tells of a path's MTU either way.
+    pub fn is_ambiguous(self) -> bool {
+        self.refuses_size() || self.is_reported_once()
+    }
+
     /// Whether the kernel reports the error once and then forgets it: an ICMP message's error, pending on the socket.
     pub fn is_reported_once(self) -> bool {
         sys::REPORTED_ONCE.contains(&self.0)

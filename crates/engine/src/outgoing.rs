@@ -128,21 +128,16 @@ impl Outgoing {
                 // would be lost on that second call, so it is taken first.
                 None if run.is_segmented() && taken.messages > 0 => {
                     if let Some(errno) = kernel.take_error() {
-                        self.defer(errno);
+                        self.deferred = Some(errno);
                         break;
                     }
                 }
                 None => break,
                 Some(errno) if run.is_segmented() && errno.refuses_segmentation() => {
-                    plain.clear();
-                    plain.extend(run.datagrams().map(|index| Run::plain(index, batch.entry(index).length)));
-                    let taken = self.transmit(kernel, batch, plain);
-                    accepted += taken.messages;
-                    if taken.messages > 0 {
-                        self.remember_refusal(errno, run.segment as usize);
-                    }
-                    if taken.messages < plain.len() {
-                        return self.cut_short(accepted, taken.error);
+                    let (sent, error) = self.send_refused(kernel, batch, run, errno, plain);
+                    accepted += sent;
+                    if sent < run.datagrams().len() {
+                        return self.cut_short(accepted, error);
                     }
                     // What is left is grouped anew, by what the socket now knows.
                     let first = run.datagrams().end;
@@ -176,10 +171,34 @@ impl Outgoing {
         taken
     }
 
-    /// Remembers that the kernel would not segment a run whose datagrams then went plainly.
-    fn remember_refusal(&mut self, errno: Errno, segment: usize) {
-        self.statistics.refused_runs += 1;
-        self.largest_segment = if errno.refuses_size() { self.largest_segment.min(segment - 1) } else { 0 };
+    /// Sends the datagrams of a run that the kernel would not segment, plainly; how many, and what stopped it.
+    ///
+    /// That it would not is remembered where the datagrams then went: the refusal was about segmentation.
+    fn send_refused(
+        &mut self,
+        kernel: &mut impl Kernel,
+        batch: &Batch<'_>,
+        run: Run,
+        refusal: Errno,
+        plain: &mut Vec<Run>,
+    ) -> (usize, Option<Errno>) {
+        if refusal.is_ambiguous() {
+            // Said twice it is a refusal. Said once it was pending on the socket, by an ICMP message.
+            let again = self.transmit(kernel, batch, &[run]);
+            if again.error.is_none_or(|errno| !errno.refuses_segmentation()) {
+                self.defer(refusal);
+                return (again.messages * run.count as usize, again.error);
+            }
+        }
+        plain.clear();
+        plain.extend(run.datagrams().map(|index| Run::plain(index, batch.entry(index).length)));
+        let taken = self.transmit(kernel, batch, plain);
+        if taken.messages > 0 {
+            self.statistics.refused_runs += 1;
+            self.largest_segment =
+                if refusal.refuses_size() { self.largest_segment.min(run.segment as usize - 1) } else { 0 };
+        }
+        (taken.messages, taken.error)
     }
 }
 

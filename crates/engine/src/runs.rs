@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::table::Batch;
+use crate::table::{Batch, Entry};
 
 /// Segments in one message: `UDP_MAX_SEGMENTS` of linux/udp.h was 64 before it became 128, and is the least of any kernel.
 pub const MAX_SEGMENTS: usize = 64;
@@ -20,9 +20,9 @@ pub struct Run {
     pub count: u32,
     /// Bytes of each datagram but the last.
     pub segment: u32,
-    /// Bytes of all of them.
+    /// Bytes in all.
     pub bytes: u32,
-    /// Whether they lie one behind the other in the payload, and so are one piece of it.
+    /// Whether each datagram lies right behind the one before it in the payload.
     pub adjacent: bool,
 }
 
@@ -47,36 +47,37 @@ impl Run {
 ///
 /// Only datagrams of at most `largest_segment` bytes form runs; 0 has every datagram go plainly.
 pub fn group(batch: &Batch<'_>, first: usize, largest_segment: usize, runs: &mut Vec<Run>) {
-    let mut entries = batch.entries().enumerate().skip(first);
-    let Some((_, head)) = entries.next() else { return };
-    let mut run = Run::plain(first, head.length);
-    let mut address = head.address;
-    let mut end = head.offset.wrapping_add(head.length);
-    // Whether the run may still grow: a shorter datagram is its last.
-    let mut open = joins(head.length, largest_segment);
-    for (index, entry) in entries {
-        let fits = open
-            && entry.address == address
-            && entry.length != 0
-            && entry.length <= run.segment
-            && (run.count as usize) < MAX_SEGMENTS
-            && (run.bytes + entry.length) as usize <= MAX_RUN_BYTES;
-        if fits {
-            run.count += 1;
-            run.bytes += entry.length;
-            run.adjacent &= entry.offset == end;
-            open = entry.length == run.segment;
-        } else {
-            runs.push(run);
-            run = Run::plain(index, entry.length);
-            address = entry.address;
-            open = joins(entry.length, largest_segment);
+    let mut first = first;
+    let mut entries = batch.entries().skip(first).peekable();
+    while let Some(head) = entries.next() {
+        let mut run = Run::plain(first, head.length);
+        if head.length != 0 && head.length as usize <= largest_segment.min(MAX_RUN_BYTES) {
+            let mut end = head.end();
+            let mut join = |entry: Entry| {
+                run.count += 1;
+                run.bytes += entry.length;
+                run.adjacent &= u64::from(entry.offset) == end;
+                end = entry.end();
+            };
+            let equals = MAX_SEGMENTS.min(MAX_RUN_BYTES / head.length as usize);
+            let mut count = 1;
+            while count < equals
+                && let Some(entry) =
+                    entries.next_if(|entry| (entry.length, entry.address) == (head.length, head.address))
+            {
+                join(entry);
+                count += 1;
+            }
+            let room = MAX_RUN_BYTES - count * head.length as usize;
+            let shorter = 1..head.length.min(room as u32 + 1);
+            if count < MAX_SEGMENTS
+                && let Some(entry) =
+                    entries.next_if(|entry| shorter.contains(&entry.length) && entry.address == head.address)
+            {
+                join(entry);
+            }
         }
-        end = entry.offset.wrapping_add(entry.length);
+        first = run.datagrams().end;
+        runs.push(run);
     }
-    runs.push(run);
-}
-
-fn joins(length: u32, largest_segment: usize) -> bool {
-    length != 0 && length as usize <= largest_segment.min(MAX_RUN_BYTES)
 }

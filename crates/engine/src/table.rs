@@ -33,6 +33,13 @@ pub struct Entry {
     pub address: u32,
 }
 
+impl Entry {
+    /// The byte behind its last. A payload may be larger than 4 GiB.
+    pub fn end(&self) -> u64 {
+        u64::from(self.offset) + u64::from(self.length)
+    }
+}
+
 /// An address slot, as bytes.
 pub type Slot = [u8; SLOT_BYTES];
 
@@ -88,7 +95,7 @@ impl<'a> Batch<'a> {
         let batch =
             Self { payload, entries: &entries.as_chunks().0[..count], slots: &slots.as_chunks().0[..addresses] };
         for (index, entry) in batch.entries().enumerate() {
-            if u64::from(entry.offset) + u64::from(entry.length) > payload.len() as u64 {
+            if entry.end() > payload.len() as u64 {
                 return Err(Forged::OutOfPayload(index));
             }
             if entry.address as usize >= addresses && entry.address != NO_ADDRESS {

@@ -5,7 +5,7 @@ use super::{MESSAGE_BYTES, Received};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
-use crate::table::{Batch, Entry, MAX_DATAGRAMS};
+use crate::table::{Batch, Entry, MAX_DATAGRAMS, NO_ADDRESS};
 use socket2::Socket;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
@@ -49,11 +49,13 @@ impl Messages {
             return self.send_one(socket, batch, *run);
         }
         let mut used = 0;
+        // The name of the message before: its address index, where it lies, its length.
+        let mut named = (NO_ADDRESS, ptr::null_mut(), 0);
         for (message, run) in runs.iter().enumerate() {
+            let entry = batch.entry(run.first as usize);
             let first = used;
-            let head = batch.entry(run.first as usize);
             if run.adjacent {
-                self.vectors[used] = vector(batch.bytes(Entry { length: run.bytes, ..head }));
+                self.vectors[used] = vector(batch.bytes(Entry { length: run.bytes, ..entry }));
                 used += 1;
             } else {
                 for index in run.datagrams() {
@@ -64,14 +66,14 @@ impl Messages {
             let header = &mut self.headers[message].msg_hdr;
             header.msg_iov = &raw mut self.vectors[first];
             header.msg_iovlen = (used - first) as _;
-            (header.msg_name, header.msg_namelen) = match batch.destination(head) {
-                Some(destination) => {
-                    let name = &mut self.names[message];
-                    let length = name.set(destination);
-                    ((name as *mut Name).cast(), length)
-                }
-                None => (ptr::null_mut(), 0),
-            };
+            if entry.address != named.0 {
+                let name = &mut self.names[message];
+                named = match batch.destination(entry) {
+                    Some(destination) => (entry.address, ptr::from_mut(name).cast(), name.set(destination)),
+                    None => (NO_ADDRESS, ptr::null_mut(), 0),
+                };
+            }
+            (_, header.msg_name, header.msg_namelen) = named;
             (header.msg_control, header.msg_controllen) = if run.is_segmented() {
                 let control = &mut self.controls[message];
                 (control.as_mut_ptr().cast(), segment_control(control, run.segment as u16) as _)

@@ -10,25 +10,34 @@ use std::time::Duration;
 
 /// Binds the socket.
 ///
-/// A port that Linux chose is given up when a connection is dissolved (`SOCK_BINDPORT_LOCK` is set for a named port alone).
-/// So a port is chosen by another socket first, and named: both hold it for a moment, by SO_REUSEADDR, so that nobody can
-/// take it in between.
+/// Linux gives up a port that it chose when a connection is dissolved (`__udp_disconnect` of net/ipv4/udp.c), but keeps one
+/// that was named (`SOCK_BINDPORT_LOCK`). So another socket has it choose a port, and then that one is named. Whoever takes
+/// the port in between has it; another is chosen then.
 pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+    const ATTEMPTS: usize = 100;
     if address.port() != 0 || !cfg!(target_os = "linux") {
         return Ok(socket.bind(&address.into())?);
     }
+    let mut named = address;
+    for _ in 0..ATTEMPTS {
+        named.set_port(free_port(address)?);
+        match socket.bind(&named.into()).map_err(Errno::from) {
+            Err(Errno(libc::EADDRINUSE)) => {}
+            result => return result,
+        }
+    }
+    Err(Errno(libc::EADDRINUSE))
+}
+
+/// A port that was free at this address a moment ago.
+fn free_port(address: SocketAddr) -> Result<u16, Errno> {
     let chooser = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         chooser.set_only_v6(true)?;
     }
-    chooser.set_reuse_address(true)?;
     chooser.bind(&address.into())?;
     let chosen = chooser.local_addr()?.as_socket().ok_or(Errno(UNKNOWN))?;
-    let mut named = address;
-    named.set_port(chosen.port());
-    socket.set_reuse_address(true)?;
-    socket.bind(&named.into())?;
-    Ok(socket.set_reuse_address(false)?)
+    Ok(chosen.port())
 }
 
 /// Connects the socket to a peer, dissolving the connection that it has: Linux keeps `::1` as the local address of a
