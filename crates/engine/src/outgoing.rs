@@ -110,6 +110,9 @@ impl Outgoing {
         batch: &Batch<'_>,
         scratch: &mut RunScratch,
     ) -> Result<usize, Errno> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
         if let Some(errno) = self.take_deferred() {
             return Err(errno);
         }

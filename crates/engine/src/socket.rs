@@ -26,10 +26,12 @@ pub struct UdpSocket {
     kept: Kept,
 }
 
-/// Segments of coalesced messages that exceeded what a receive asked for; they come first in the next.
+/// Datagrams of coalesced messages beyond what a receive asked for.
 #[derive(Default)]
 struct Kept {
-    datagrams: VecDeque<(Box<[u8]>, SocketAddr)>,
+    /// Where each lies in `bytes`, in order.
+    datagrams: VecDeque<Received>,
+    bytes: Vec<u8>,
     /// Segments in a coalesced message, of late: so few messages are asked for that little is kept.
     segments: usize,
     /// An error that followed datagrams which were passed on.
@@ -67,7 +69,8 @@ impl UdpSocket {
 
     /// Connects or reconnects; the bound address and port survive. Sizes that did not segment are tried again.
     pub fn connect(&mut self, address: SocketAddr) -> Result<(), Errno> {
-        sys::connect(&self.socket, address, self.connected)?;
+        self.disconnect()?;
+        sys::connect(&self.socket, address)?;
         self.connected = true;
         self.outgoing.forget_refusals();
         Ok(())
@@ -114,13 +117,12 @@ impl UdpSocket {
         if let Some(errno) = self.outgoing.take_deferred() {
             return Err(errno);
         }
-        let mut item = [PollItem { socket: &self.socket, readable: false, writable: true, ready: false, error: false }];
-        sys::poll(&mut item, Some(Duration::ZERO))?;
-        let [PollItem { ready, error, .. }] = item;
-        // POLLERR is also said of messages in the socket's error queue, which are no error.
-        match if error { self.socket.take_error()? } else { None } {
+        let mut items = [PollItem::new(&self.socket, false, true)];
+        sys::poll(&mut items, Some(Duration::ZERO))?;
+        // An error that is pending is taken by asking for it.
+        match if items[0].has_error() { self.socket.take_error()? } else { None } {
             Some(pending) => Err(pending.into()),
-            None => Ok(ready),
+            None => Ok(items[0].is_ready()),
         }
     }
 
@@ -129,53 +131,51 @@ impl UdpSocket {
         self.outgoing.defer(errno);
     }
 
-    /// Receives at most as many datagrams as the table has room for. The payload is a multiple of [`MESSAGE_BYTES`].
+    /// Receives at most as many datagrams as the table has room for, into a payload of at least [`MESSAGE_BYTES`].
     ///
-    /// What a coalesced message held beyond that is kept. An error is returned only where no datagram came before it.
+    /// What a coalesced message held beyond that is kept, and comes first in the next call. An error is returned only where
+    /// no datagram came before it; else by the next call.
     pub fn receive(
         &mut self,
         buffers: &mut Buffers,
         payload: &mut [u8],
         table: &mut ReceivedTable<'_>,
     ) -> Result<(), Errno> {
-        let used = self.kept.pass_on(payload, table);
-        if table.room() == 0 {
+        let Self { socket, outgoing, kept, .. } = self;
+        let used = kept.pass_on(payload, table);
+        if table.room() == 0 || !kept.datagrams.is_empty() {
             return Ok(());
         }
-        let pending = self.kept.error.take().or_else(|| self.outgoing.take_deferred());
-        if let Some(errno) = pending {
-            return self.kept.error_behind(errno, table);
+        if let Some(errno) = kept.error.take().or_else(|| outgoing.take_deferred()) {
+            return kept.error_behind(errno, table);
         }
         let room = &mut payload[used..];
-        let messages = table.room().div_ceil(self.kept.segments.max(1));
-        // Bytes are copied out of `payload` only after the system call, so the segments that do not fit are noted first.
-        let mut spilled: Vec<Received> = Vec::new();
+        let messages = table.room().div_ceil(kept.segments.max(1));
         let mut segments = 0;
-        let taken = buffers.messages.receive(&self.socket, room, messages, &mut |received| {
-            segments = segments.max(received.length.div_ceil(received.segment.max(1)));
-            for part in parts(received) {
+        let taken = buffers.messages.receive(socket, room, messages, &mut |message| {
+            let parts = datagrams(message);
+            segments = segments.max(parts.len());
+            for datagram in parts {
                 if table.room() > 0 {
-                    table.push(used + part.offset, part.length, part.source);
+                    table.push(used + datagram.offset, datagram.length, datagram.source);
                 } else {
-                    spilled.push(part);
+                    kept.datagrams.push_back(datagram);
                 }
             }
         });
         if taken.messages > 0 {
-            self.kept.segments = segments;
+            kept.segments = segments;
         }
-        for part in spilled {
-            let bytes = &payload[used + part.offset..][..part.length];
-            self.kept.datagrams.push_back((bytes.into(), part.source));
-        }
+        kept.copy_from(room);
         match taken.error {
-            Some(errno) => self.kept.error_behind(errno, table),
+            Some(errno) => kept.error_behind(errno, table),
             None => Ok(()),
         }
     }
 
-    /// Whether a poll must not wait: an error or a datagram is here already.
-    fn has_news(&self, readable: bool) -> bool {
+    /// Whether a wait for this socket must not begin: an error, or a datagram where `readable`, is here already, and the kernel
+    /// does not know of it.
+    pub fn has_news(&self, readable: bool) -> bool {
         self.outgoing.has_deferred() || readable && (self.kept.error.is_some() || !self.kept.datagrams.is_empty())
     }
 
@@ -189,17 +189,26 @@ impl Kept {
     /// Moves kept datagrams into the payload and the table; the bytes of payload that they use, in whole messages.
     fn pass_on(&mut self, payload: &mut [u8], table: &mut ReceivedTable<'_>) -> usize {
         let mut used = 0;
-        while table.room() > 0 {
-            let Some((bytes, _)) = self.datagrams.front() else { break };
-            if used + bytes.len() > payload.len() {
-                break;
-            }
-            let Some((bytes, source)) = self.datagrams.pop_front() else { break };
-            payload[used..used + bytes.len()].copy_from_slice(&bytes);
-            table.push(used, bytes.len(), source);
-            used += bytes.len();
+        while table.room() > 0
+            && let Some(&Received { offset, length, source, .. }) = self.datagrams.front()
+            && used + length <= payload.len()
+        {
+            payload[used..used + length].copy_from_slice(&self.bytes[offset..offset + length]);
+            table.push(used, length, source);
+            used += length;
+            self.datagrams.pop_front();
         }
         used.next_multiple_of(MESSAGE_BYTES).min(payload.len())
+    }
+
+    /// Copies the bytes of the datagrams just kept, which still lie in the payload, before the caller has it back.
+    fn copy_from(&mut self, payload: &[u8]) {
+        self.bytes.clear();
+        for datagram in &mut self.datagrams {
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(&payload[datagram.offset..datagram.offset + datagram.length]);
+            datagram.offset = start;
+        }
     }
 
     /// An error, where no datagram came before it; else it is kept for the next receive.
@@ -213,7 +222,7 @@ impl Kept {
 }
 
 /// The datagrams of a message, in order.
-fn parts(message: Received) -> impl Iterator<Item = Received> {
+fn datagrams(message: Received) -> impl ExactSizeIterator<Item = Received> {
     let Received { offset, length, segment, source } = message;
     let step = segment.max(1);
     let count = length.div_ceil(step).max(1);
@@ -238,32 +247,23 @@ pub struct Interest<'a> {
 
 /// Waits until one of the sockets is ready, at most so long; how many are. Interruptions by signals do not count.
 pub fn poll(interests: &mut [Interest<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let news: Vec<bool> = interests.iter().map(|one| one.socket.has_news(one.readable)).collect();
+    let has_news = |one: &Interest<'_>| one.socket.has_news(one.readable);
+    let timeout = if interests.iter().any(has_news) { Some(Duration::ZERO) } else { timeout };
+    let mut items: Vec<PollItem<'_>> =
+        interests.iter().map(|one| PollItem::new(&one.socket.socket, one.readable, one.writable)).collect();
     let started = Instant::now();
-    let mut items: Vec<PollItem<'_>> = interests
-        .iter()
-        .map(|one| PollItem {
-            socket: &one.socket.socket,
-            readable: one.readable,
-            writable: one.writable,
-            ready: false,
-            error: false,
-        })
-        .collect();
-    let timeout = if news.contains(&true) { Some(Duration::ZERO) } else { timeout };
     loop {
         let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
         match sys::poll(&mut items, left) {
-            Err(errno) if errno == Errno(sys::INTERRUPTED) => {}
+            Err(Errno(sys::INTERRUPTED)) => {}
             Err(errno) => return Err(errno),
             Ok(_) => break,
         }
     }
-    let ready: Vec<bool> = items.iter().zip(news).map(|(item, news)| item.ready || news).collect();
-    for (interest, &ready) in interests.iter_mut().zip(&ready) {
-        interest.ready = ready;
+    for (interest, item) in interests.iter_mut().zip(&items) {
+        interest.ready = item.is_ready() || has_news(interest);
     }
-    Ok(ready.into_iter().filter(|&ready| ready).count())
+    Ok(interests.iter().filter(|interest| interest.ready).count())
 }
 
 struct SocketKernel<'a> {

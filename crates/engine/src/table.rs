@@ -51,31 +51,40 @@ pub struct Batch<'a> {
     slots: &'a [Slot],
 }
 
-/// A table that contradicts itself, with the rule that it breaks.
+/// A table that contradicts itself: the rule that it breaks, and what it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forged {
     /// The table has another size than [`TABLE_BYTES`].
     TableSize(usize),
     /// More datagrams or addresses than a table holds.
     Count(usize),
-    /// This entry ends behind the payload.
-    OutOfPayload(usize),
-    /// This entry names an address slot that the table does not have.
-    AddressIndex(usize),
+    /// This entry ends behind the payload, which has so many bytes.
+    OutOfPayload(usize, Entry, usize),
+    /// This entry names an address slot, of which the table has so many.
+    AddressIndex(usize, Entry, usize),
     /// This slot's family is neither 4 nor 6, or its port exceeds 65,535.
     Address(usize),
 }
 
 impl fmt::Display for Forged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
             Self::TableSize(size) => write!(f, "a table has {TABLE_BYTES} bytes, got {size}"),
             Self::Count(count) => {
                 write!(f, "a table holds at most {MAX_DATAGRAMS} datagrams and addresses, got {count}")
             }
-            Self::OutOfPayload(entry) => write!(f, "entry {entry} of the table ends behind the payload"),
-            Self::AddressIndex(entry) => write!(f, "entry {entry} of the table names an address that it does not have"),
-            Self::Address(slot) => write!(f, "address {slot} of the table has no family 4 or 6 or a port over 65535"),
+            Self::OutOfPayload(index, Entry { offset, length, .. }, payload) => write!(
+                f,
+                "entry {index} of the table must lie in the payload of {payload} bytes, got offset {offset}, length {length}"
+            ),
+            Self::AddressIndex(index, entry, addresses) => write!(
+                f,
+                "entry {index} of the table must name one of its {addresses} addresses or {NO_ADDRESS} for none, got {}",
+                entry.address
+            ),
+            Self::Address(slot) => {
+                write!(f, "address {slot} of the table must have family 4 or 6 and a port up to 65535")
+            }
         }
     }
 }
@@ -96,10 +105,10 @@ impl<'a> Batch<'a> {
             Self { payload, entries: &entries.as_chunks().0[..count], slots: &slots.as_chunks().0[..addresses] };
         for (index, entry) in batch.entries().enumerate() {
             if entry.end() > payload.len() as u64 {
-                return Err(Forged::OutOfPayload(index));
+                return Err(Forged::OutOfPayload(index, entry, payload.len()));
             }
             if entry.address as usize >= addresses && entry.address != NO_ADDRESS {
-                return Err(Forged::AddressIndex(index));
+                return Err(Forged::AddressIndex(index, entry, addresses));
             }
         }
         match batch.slots.iter().position(|slot| read_slot(slot).is_none()) {

@@ -148,13 +148,13 @@ fn each_kind_of_forgery_is_named() {
     };
     assert_eq!(refusal(&sound()), "sound");
     let entries = [
-        ([4, 1, 0], "ends behind the payload"),
-        ([0, 5, 0], "ends behind the payload"),
-        ([u32::MAX, 1, 0], "ends behind the payload"),
-        ([1, u32::MAX, 0], "ends behind the payload"),
-        ([u32::MAX, u32::MAX, 0], "ends behind the payload"),
-        ([0, 1, 1], "an address that it does not have"),
-        ([0, 1, u32::MAX - 1], "an address that it does not have"),
+        ([4, 1, 0], "must lie in the payload of 4 bytes, got offset"),
+        ([0, 5, 0], "must lie in the payload of 4 bytes, got offset"),
+        ([u32::MAX, 1, 0], "must lie in the payload of 4 bytes, got offset"),
+        ([1, u32::MAX, 0], "must lie in the payload of 4 bytes, got offset"),
+        ([u32::MAX, u32::MAX, 0], "must lie in the payload of 4 bytes, got offset"),
+        ([0, 1, 1], "must name one of its 1 addresses"),
+        ([0, 1, u32::MAX - 1], "must name one of its 1 addresses"),
     ];
     for (entry, text) in entries {
         let mut owned = sound();
@@ -165,7 +165,7 @@ fn each_kind_of_forgery_is_named() {
         let mut owned = sound();
         let at = wasi_udp_engine::table::ADDRESSES_OFFSET + word;
         owned.table[at..at + 4].copy_from_slice(&value.to_ne_bytes());
-        assert!(refusal(&owned).contains("no family 4 or 6"));
+        assert!(refusal(&owned).contains("must have family 4 or 6"));
     }
     for (count, addresses) in [(1025, 1), (1, 1025), (usize::MAX, 0)] {
         let owned = Owned { count, addresses, ..sound() };

@@ -149,10 +149,12 @@ impl Messages {
                 errno => return Taken { messages: 0, error: Some(errno) },
             }
         };
+        let mut error = None;
         for (message, header) in self.headers[..count].iter().enumerate() {
-            // No datagram, and no run of them, exceeds the buffer; one that did would not be passed on cut.
+            // No datagram, and no run of them, exceeds the buffer; one that did is not passed on cut.
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
-                return Taken { messages: message, error: Some(Errno(libc::EMSGSIZE)) };
+                error = Some(Errno(libc::EMSGSIZE));
+                continue;
             }
             let Some(source) = self.names[message].get() else { continue };
             let length = header.msg_len as usize;
@@ -160,7 +162,7 @@ impl Messages {
             received(Received { offset: message * MESSAGE_BYTES, length, segment, source });
         }
         // An error behind good messages stays with the socket: recvmmsg(2) reports it on the next call.
-        Taken { messages: count, error: None }
+        Taken { messages: count, error }
     }
 }
 

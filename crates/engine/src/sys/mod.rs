@@ -9,17 +9,19 @@
 //!     `payload`, each named with its bytes, source and segment size; no message and no error where none is there.
 //! - `segmentation(&Socket) -> bool`: whether segmented messages can be sent.
 //! - `coalesce_receives(&Socket, bool) -> Result<(), Errno>`: whether the kernel may hand over runs as one message.
-//! - `connect`, `disconnect`: with the bound address and port kept, whatever the system makes of them.
-//! - `bind`: so that a later `disconnect` keeps the port.
-//! - `poll(&mut [PollItem], timeout) -> Result<usize, Errno>`.
+//! - `bind(&Socket, SocketAddr)`: so that a later `disconnect` keeps the port.
+//! - `connect(&Socket, SocketAddr)`: of a socket that is not connected.
+//! - `disconnect(&Socket)`: with the bound address and port kept, whatever the system makes of them.
+//! - `PollItem::new(&Socket, readable, writable)`, with `is_ready` and `has_error`: the system's own item.
+//! - `poll(&mut [PollItem], Option<Duration>) -> Result<usize, Errno>`: one wait, which a signal may interrupt.
 //! - `prepare(&Socket) -> Result<(), Errno>`: what a new socket needs so that it behaves as on other systems.
 //! - `number`: the error numbers of the table in `errors.rs`, under their names in POSIX; the sets `WOULD_BLOCK`,
 //!   `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`, the numbers `UNKNOWN` and `INTERRUPTED`.
 //!
 //! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it.
 
-use socket2::Socket;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 mod errors;
 pub use errors::ERRORS;
@@ -60,16 +62,7 @@ pub struct Received {
     pub source: SocketAddr,
 }
 
-/// One socket in a poll.
-pub struct PollItem<'a> {
-    /// The socket.
-    pub socket: &'a Socket,
-    /// Whether to wait for something to receive.
-    pub readable: bool,
-    /// Whether to wait for room to send.
-    pub writable: bool,
-    /// Written: whether one of them is so, or an error is pending.
-    pub ready: bool,
-    /// Written: whether an error is pending.
-    pub error: bool,
+/// A timeout as poll(2) and WSAPoll take it: in whole milliseconds, never less than asked; -1 for none.
+fn milliseconds(timeout: Option<Duration>) -> i32 {
+    timeout.map_or(-1, |timeout| timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(i32::MAX))
 }

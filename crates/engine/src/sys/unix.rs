@@ -1,8 +1,8 @@
 //! What all Unix systems share: connections, poll(2), socket addresses, the table of errors.
 
-use super::PollItem;
 use crate::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::marker::PhantomData;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
@@ -40,12 +40,9 @@ fn free_port(address: SocketAddr) -> Result<u16, Errno> {
     Ok(chosen.port())
 }
 
-/// Connects the socket to a peer, dissolving the connection that it has: Linux keeps `::1` as the local address of a
-/// socket that reconnects, and answers EINVAL for IPv4; BSD answers EISCONN.
-pub fn connect(socket: &Socket, address: SocketAddr, connected: bool) -> Result<(), Errno> {
-    if connected {
-        disconnect(socket)?;
-    }
+/// Connects a socket that is not connected. Reconnecting goes by way of [`disconnect`]: Linux keeps `::1` as the local address
+/// of a socket that reconnects, and answers EINVAL for 127.0.0.1; BSD answers EISCONN.
+pub fn connect(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
     Ok(socket.connect(&address.into())?)
 }
 
@@ -65,26 +62,35 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
     }
 }
 
+/// One socket in a poll, as poll(2) takes it.
+#[repr(transparent)]
+pub struct PollItem<'a>(libc::pollfd, PhantomData<&'a Socket>);
+
+impl<'a> PollItem<'a> {
+    /// A socket, and what it is polled for.
+    pub fn new(socket: &'a Socket, readable: bool, writable: bool) -> Self {
+        let events = if readable { libc::POLLIN } else { 0 } | if writable { libc::POLLOUT } else { 0 };
+        Self(libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 }, PhantomData)
+    }
+
+    /// Whether it was ready in the last poll, an error counted.
+    pub fn is_ready(&self) -> bool {
+        self.0.revents != 0
+    }
+
+    /// Whether an error was there.
+    pub fn has_error(&self) -> bool {
+        self.0.revents & libc::POLLERR != 0
+    }
+}
+
 /// Waits until one of the items is ready; how many are. No timeout waits forever.
 pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let events = |item: &PollItem<'_>| {
-        (if item.readable { libc::POLLIN } else { 0 }) | (if item.writable { libc::POLLOUT } else { 0 })
-    };
-    let mut descriptors: Vec<libc::pollfd> = items
-        .iter()
-        .map(|item| libc::pollfd { fd: item.socket.as_raw_fd(), events: events(item), revents: 0 })
-        .collect();
-    let milliseconds = timeout.map_or(-1, |timeout| timeout.as_millis().try_into().unwrap_or(i32::MAX));
-    // SAFETY: the array is ours, has that length, and lives through the call; the kernel writes only its revents.
-    let ready = unsafe { libc::poll(descriptors.as_mut_ptr(), descriptors.len() as libc::nfds_t, milliseconds) };
-    if ready < 0 {
-        return Err(Errno::last());
-    }
-    for (item, descriptor) in items.iter_mut().zip(&descriptors) {
-        item.ready = descriptor.revents != 0;
-        item.error = descriptor.revents & libc::POLLERR != 0;
-    }
-    Ok(ready as usize)
+    let timeout = super::milliseconds(timeout);
+    // SAFETY: the items are pollfds, transparently, as many as said, and borrowed mutably through the call; the kernel writes
+    // only their revents. Their sockets are borrowed, and so open.
+    let ready = unsafe { libc::poll(items.as_mut_ptr().cast(), items.len() as libc::nfds_t, timeout) };
+    if ready < 0 { Err(Errno::last()) } else { Ok(ready as usize) }
 }
 
 /// A socket address as system calls read and write it, in its smallest form.

@@ -1,11 +1,12 @@
 //! Windows: WSASendMsg with UDP_SEND_MSG_SIZE, WSARecvMsg with UDP_RECV_MAX_COALESCED_SIZE, WSAPoll.
 
-use super::{MESSAGE_BYTES, PollItem, Received};
+use super::{MESSAGE_BYTES, Received};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::{MAX_SEGMENTS, Run};
 use crate::table::Batch;
 use socket2::{SockAddr, SockAddrStorage, Socket};
+use std::marker::PhantomData;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::windows::io::AsRawSocket;
@@ -230,11 +231,8 @@ pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
     Ok(socket.bind(&address.into())?)
 }
 
-/// Connects the socket to a peer, dissolving the connection that it has. A connected socket hears of ICMP errors, each once.
-pub fn connect(socket: &Socket, address: SocketAddr, connected: bool) -> Result<(), Errno> {
-    if connected {
-        disconnect(socket)?;
-    }
+/// Connects a socket that is not connected. A connected one hears of ICMP errors, each once.
+pub fn connect(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
     socket.connect(&address.into())?;
     report_unreachable(socket, true)
 }
@@ -249,24 +247,35 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(Errno::last()) }
 }
 
+/// One socket in a poll, as WSAPoll takes it.
+#[repr(transparent)]
+pub struct PollItem<'a>(WSAPOLLFD, PhantomData<&'a Socket>);
+
+impl<'a> PollItem<'a> {
+    /// A socket, and what it is polled for.
+    pub fn new(socket: &'a Socket, readable: bool, writable: bool) -> Self {
+        let events = if readable { WinSock::POLLRDNORM } else { 0 } | if writable { WinSock::POLLWRNORM } else { 0 };
+        Self(WSAPOLLFD { fd: handle(socket), events, revents: 0 }, PhantomData)
+    }
+
+    /// Whether it was ready in the last poll, an error counted.
+    pub fn is_ready(&self) -> bool {
+        self.0.revents != 0
+    }
+
+    /// Whether an error was there.
+    pub fn has_error(&self) -> bool {
+        self.0.revents & WinSock::POLLERR != 0
+    }
+}
+
 /// Waits until one of the items is ready; how many are. No timeout waits forever.
 pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let events = |item: &PollItem<'_>| {
-        (if item.readable { WinSock::POLLRDNORM } else { 0 }) | (if item.writable { WinSock::POLLWRNORM } else { 0 })
-    };
-    let mut descriptors: Vec<WSAPOLLFD> =
-        items.iter().map(|item| WSAPOLLFD { fd: handle(item.socket), events: events(item), revents: 0 }).collect();
-    let milliseconds = timeout.map_or(-1, |timeout| timeout.as_millis().try_into().unwrap_or(i32::MAX));
-    // SAFETY: the array is ours, has that length, and lives through the call; the system writes only its revents.
-    let ready = unsafe { WinSock::WSAPoll(descriptors.as_mut_ptr(), descriptors.len() as u32, milliseconds) };
-    if ready < 0 {
-        return Err(Errno::last());
-    }
-    for (item, descriptor) in items.iter_mut().zip(&descriptors) {
-        item.ready = descriptor.revents != 0;
-        item.error = descriptor.revents & WinSock::POLLERR != 0;
-    }
-    Ok(ready as usize)
+    let timeout = super::milliseconds(timeout);
+    // SAFETY: the items are WSAPOLLFDs, transparently, as many as said, and borrowed mutably through the call; the system
+    // writes only their revents. Their sockets are borrowed, and so open.
+    let ready = unsafe { WinSock::WSAPoll(items.as_mut_ptr().cast(), items.len() as u32, timeout) };
+    if ready < 0 { Err(Errno::last()) } else { Ok(ready as usize) }
 }
 
 /// Whether the system knows UDP_SEND_MSG_SIZE (Windows 10, version 2004). One that does not would send a run as one large

@@ -1,8 +1,14 @@
-//! Batches for tests: a payload and a table from a list of datagrams.
+//! Batches, sockets and namespaces for tests.
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
-use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+pub mod namespace;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use wasi_udp_engine::errno::Errno;
+use wasi_udp_engine::socket::{Buffers, Interest, UdpSocket, poll};
 use wasi_udp_engine::table::{
     ADDRESSES_OFFSET, Batch, ENTRY_BYTES, MAX_DATAGRAMS, NO_ADDRESS, ReceivedTable, SLOT_BYTES, TABLE_BYTES, read_slot,
     write_slot,
@@ -77,4 +83,62 @@ pub fn received(
             (read_slot(slot).expect("an address"), payload[word(0)..word(0) + word(4)].to_vec())
         })
         .collect()
+}
+
+/// The loopback address of each family, with port 0.
+pub const LOOPBACKS: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
+
+/// The unspecified address of the same family.
+pub fn unspecified(address: SocketAddr) -> SocketAddr {
+    let ip = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(ip, address.port())
+}
+
+/// A socket bound to the address, and what it is bound to.
+pub fn bound(address: SocketAddr) -> (UdpSocket, SocketAddr) {
+    let mut socket = UdpSocket::open(address.is_ipv6()).expect("open");
+    socket.bind(address).expect("bind");
+    let address = socket.local_address().expect("an address");
+    (socket, address)
+}
+
+/// A socket whose port refuses every datagram while it lives, and its address: it is connected to itself.
+pub fn refusing(loopback: SocketAddr) -> (UdpSocket, SocketAddr) {
+    let (mut socket, address) = bound(loopback);
+    socket.connect(address).expect("connect");
+    (socket, address)
+}
+
+/// Whether the socket is ready within the time.
+pub fn ready(socket: &UdpSocket, readable: bool, writable: bool, timeout: Duration) -> bool {
+    let mut interests = [Interest { socket, readable, writable, ready: false }];
+    poll(&mut interests, Some(timeout)).expect("poll") == 1
+}
+
+/// Far longer than anything on loopback takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// So many datagrams as they arrive, received at most `max` at a time; fewer only where they stay away.
+pub fn receive(socket: &mut UdpSocket, count: usize, max: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+    let (mut buffers, mut payload) = (Buffers::default(), vec![0; 16 * 65_536]);
+    let mut all = Vec::new();
+    while all.len() < count && ready(socket, true, false, PATIENCE) {
+        all.extend(received(&mut payload, max, |payload, table| {
+            socket.receive(&mut buffers, payload, table).expect("receive")
+        }));
+    }
+    all
+}
+
+/// Sends all of the batch to where its connection or its addresses say, waiting where the socket blocks.
+pub fn send_all(socket: &mut UdpSocket, datagrams: &[(Option<SocketAddr>, Vec<u8>)]) -> Result<(), Errno> {
+    let mut buffers = Buffers::default();
+    let mut left = datagrams;
+    while !left.is_empty() {
+        let batch = Owned::new(&left[..left.len().min(MAX_DATAGRAMS)]);
+        left = &left[socket.send(&mut buffers, &batch.batch())?..];
+        assert!(left.is_empty() || ready(socket, false, true, PATIENCE), "the socket stays blocked");
+    }
+    Ok(())
 }
