@@ -1,0 +1,104 @@
+/**
+ * Makes the packages as they are published: build/pack/*.tgz, the main one and one for each binary that is there.
+ *
+ * `node scripts/pack.mjs [FOLDER] [--complete]`: the binaries, wasi-udp.PLATFORM.node, are those of the folder; by default
+ * the one that this checkout has built. With --complete a missing one is an error; what must not be published, or is too
+ * large, is one anyway.
+ */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { root, setupOrExit } from './setup.mjs';
+
+const MAX_TARBALL_BYTES = 300_000;
+const MAX_BINARY_BYTES = 1_500_000;
+/** What no package holds: tests, sources of the build, lockfiles, settings. */
+const FORBIDDEN =
+  /(^|\/)(__test__|test|crates|scripts|bench|src|target|\.ci|\.github)\/|\.(rs|tsbuildinfo|tgz)$|lock|Cargo|tsconfig|biome|vitest/;
+
+const folder = path.join(root, 'build', 'pack');
+
+/** Packs the JavaScript, and the binaries of the folder, of which `complete` wants all; the tarballs, the main one first. */
+export async function pack({ binaries = root, complete = false } = {}) {
+  await setupOrExit();
+  const stage = path.join(folder, 'stage');
+  fs.rmSync(folder, { recursive: true, force: true });
+  fs.mkdirSync(path.join(stage, 'artifacts'), { recursive: true });
+  const manifest = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  for (const file of manifest.files.filter((name) => !name.startsWith('!'))) {
+    fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true });
+  }
+
+  const targets = manifest.napi.targets.filter(
+    (target) => complete || fs.existsSync(path.join(binaries, fileOf(target))),
+  );
+  if (targets.length === 0) throw new Error(`${binaries} has no wasi-udp.PLATFORM.node: npm run setup builds one`);
+  for (const target of targets) {
+    const file = path.join(binaries, fileOf(target));
+    const { size } = fs.statSync(file);
+    if (size > MAX_BINARY_BYTES) throw new Error(`${file} has ${size} bytes, more than ${MAX_BINARY_BYTES}`);
+    fs.copyFileSync(file, path.join(stage, 'artifacts', fileOf(target)));
+  }
+  manifest.napi.targets = targets;
+  // These are a checkout's.
+  for (const key of ['scripts', 'devDependencies']) delete manifest[key];
+  fs.writeFileSync(path.join(stage, 'package.json'), JSON.stringify(manifest, null, 2));
+
+  napi(stage, 'create-npm-dirs');
+  napi(stage, 'artifacts', '--output-dir', 'artifacts');
+  const packages = fs.readdirSync(path.join(stage, 'npm')).map((name) => path.join(stage, 'npm', name));
+  for (const home of packages) fs.copyFileSync(path.join(root, 'LICENSE'), path.join(home, 'LICENSE'));
+  // Writes the optionalDependencies, one a platform, of this version.
+  napi(stage, 'prepublish', '--tag-style', 'npm', '--skip-optional-publish', '--no-gh-release');
+
+  const tarballs = [stage, ...packages].map(npmPack);
+  if (tarballs[0].size > MAX_TARBALL_BYTES) {
+    throw new Error(`${tarballs[0].filename} has ${tarballs[0].size} bytes, more than ${MAX_TARBALL_BYTES}`);
+  }
+  for (const { files, filename } of tarballs) {
+    const forbidden = files.map((file) => file.path).filter((file) => FORBIDDEN.test(file));
+    if (forbidden.length > 0) throw new Error(`${filename} holds what is not to be published: ${forbidden.join(', ')}`);
+  }
+  return tarballs.map(({ filename, size, files }) => ({
+    path: path.join(folder, filename),
+    size,
+    count: files.length,
+  }));
+}
+
+/** The file of a target's binary, such as wasi-udp.linux-x64-gnu.node. */
+function fileOf(target) {
+  const [cpu, , system, abi] = target.split('-');
+  const arch = cpu === 'x86_64' ? 'x64' : 'arm64';
+  const platform = { linux: `linux-${arch}-${abi}`, darwin: `darwin-${arch}`, windows: `win32-${arch}-${abi}` }[system];
+  return `wasi-udp.${platform}.node`;
+}
+
+function napi(cwd, ...args) {
+  run(process.execPath, [path.join(root, 'node_modules/@napi-rs/cli/dist/cli.js'), ...args], cwd);
+}
+
+function npmPack(cwd) {
+  const output = run('npm', ['pack', '--json', '--pack-destination', folder], cwd);
+  return JSON.parse(output.slice(output.indexOf('[')))[0];
+}
+
+function run(command, args, cwd) {
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stdout}${stderr}`);
+  return stdout;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { values, positionals } = parseArgs({ options: { complete: { type: 'boolean' } }, allowPositionals: true });
+  const binaries = positionals[0] === undefined ? root : path.resolve(positionals[0]);
+  for (const { path: file, size, count } of await pack({ binaries, complete: values.complete })) {
+    console.log(`${path.relative(root, file)}: ${(size / 1000).toFixed(0)} kB, ${count} files`);
+  }
+}
