@@ -165,6 +165,17 @@ describe('send --to', () => {
     expect(named.texts).toEqual(['b']);
   });
 
+  test('sends everything, though nobody reads its summary', async () => {
+    const { port, texts } = await receiver();
+    const child = start('send', RECORDING, '--to', `127.0.0.1:${port}`, '--no-compare');
+    child.stdin.end();
+    child.stdout.destroy();
+    const { code, stderr } = await ended(child);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    await until(() => texts.length === 480);
+  });
+
   test('repeats, evenly by --rate', async () => {
     const { port, texts, socket } = await receiver();
     const times: number[] = [];

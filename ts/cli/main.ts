@@ -33,6 +33,11 @@ function exitOverride(error: CommanderError): never {
   process.exit(error.exitCode === 0 ? 0 : USAGE_EXIT_CODE);
 }
 
+// A reader that has heard enough, such as head(1), does not end what is being sent.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   await main();
 } catch (error) {
