@@ -208,7 +208,9 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
     });
 
     it('an invalid entry behind a full arena cuts the batch there', async () => {
-      const list = [...Array.from({ length: 26 }, () => ({ data: new Uint8Array(65_000), remoteAddress: receiver.address }))];
+      const list = [
+        ...Array.from({ length: 26 }, () => ({ data: new Uint8Array(65_000), remoteAddress: receiver.address })),
+      ];
       udp.outgoing.checkSend();
       expect(udp.outgoing.send([...list, bad(), to('never')])).toBe(26n);
       await receiver.until(26);
@@ -263,7 +265,12 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
     udp.outgoing.checkSend();
     const data = new Uint8Array(largest).map((_, i) => i);
     const remoteAddress = receiver.address;
-    expect(udp.outgoing.send([{ data: new Uint8Array(0), remoteAddress }, { data, remoteAddress }])).toBe(2n);
+    expect(
+      udp.outgoing.send([
+        { data: new Uint8Array(0), remoteAddress },
+        { data, remoteAddress },
+      ]),
+    ).toBe(2n);
     await receiver.until(2);
     expect(receiver.received[0]).toHaveLength(0);
     expect(receiver.received[1]?.equals(data)).toBe(true);

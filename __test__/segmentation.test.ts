@@ -33,7 +33,11 @@ const PEER = `
   nsenter -t $PEER_PID -n sh -ec 'ip link set lo up; ip addr add 10.1.0.2/24 dev far; ip addr add fd01::2/64 dev far nodad; ip link set far up'`;
 /** The shell stays, to end the peer namespace after the fixture. */
 const inPair = (setup: string, args: string[]) =>
-  runInNamespace<Seen>(`${PEER}\n${setup}\n"$0" "$@"; status=$?; kill $PEER_PID; exit $status`, 'numbered-sender.mjs', args);
+  runInNamespace<Seen>(
+    `${PEER}\n${setup}\n"$0" "$@"; status=$?; kill $PEER_PID; exit $status`,
+    'numbered-sender.mjs',
+    args,
+  );
 
 const whole = (count: number) => ({ arrived: count, datagrams: count, altered: 0, inOrder: true });
 
@@ -73,7 +77,13 @@ describe.skipIf(noNamespaces)(`runs over a veth pair with an MTU of 1500 ${noNam
 
   const ethtool = spawnSync('ethtool', ['--version']).status === 0;
   it.skipIf(!ethtool)('a device without offloads delivers the same (needs ethtool)', async () => {
-    const seen = await inPair('ethtool -K near tx off gso off >/dev/null', ['10.1.0.2', 'true', 'true', '1200x200', '64x200']);
+    const seen = await inPair('ethtool -K near tx off gso off >/dev/null', [
+      '10.1.0.2',
+      'true',
+      'true',
+      '1200x200',
+      '64x200',
+    ]);
     expect(seen).toMatchObject(whole(400));
   });
 });

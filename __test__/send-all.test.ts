@@ -1,5 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AbortError, type OpenUdp, type OutgoingDatagram, openUdp, parseSocketAddress, SocketError, sendAll } from '../dist/index.js';
+import {
+  AbortError,
+  type OpenUdp,
+  type OutgoingDatagram,
+  openUdp,
+  parseSocketAddress,
+  SocketError,
+  sendAll,
+} from '../dist/index.js';
 import { FAMILIES, Receiver } from './support/receiver.js';
 
 const data = (text: string) => ({ data: new TextEncoder().encode(text) });

@@ -1,6 +1,9 @@
 // Checked by the compiler alone: what is ours is assignable to what preview2-shim declares for the same WIT things.
 import type { Pollable as ShimPollable } from '@bytecodealliance/preview2-shim/interfaces/wasi-io-poll';
-import type { ErrorCode as ShimErrorCode, IpSocketAddress as ShimAddress } from '@bytecodealliance/preview2-shim/interfaces/wasi-sockets-network';
+import type {
+  IpSocketAddress as ShimAddress,
+  ErrorCode as ShimErrorCode,
+} from '@bytecodealliance/preview2-shim/interfaces/wasi-sockets-network';
 import type {
   OutgoingDatagram as ShimDatagram,
   OutgoingDatagramStream as ShimOutgoing,

@@ -16,8 +16,12 @@ describe('worker_threads', () => {
   }, 120_000);
 
   describe.skipIf(noNamespaces)(`while the send buffer is full ${noNamespaces ?? ''}`, () => {
-    it.each(['wait', 'block'])('a worker terminated in mid-%s leaves no descriptor, 200 times', async (mode) => {
-      expect(await runInNamespace(SLOW, 'workers.mjs', [mode, '200'])).toEqual({ leaked: 0 });
-    }, 120_000);
+    it.each(['wait', 'block'])(
+      'a worker terminated in mid-%s leaves no descriptor, 200 times',
+      async (mode) => {
+        expect(await runInNamespace(SLOW, 'workers.mjs', [mode, '200'])).toEqual({ leaked: 0 });
+      },
+      120_000,
+    );
   });
 });

@@ -102,7 +102,10 @@ export class Arena {
 
   /** Drops the first `sent` datagrams and moves the others, and their addresses, to the front. */
   drop(sent: number): void {
-    if (sent === this.count) return this.clear();
+    if (sent === this.count) {
+      this.clear();
+      return;
+    }
     const { entries, bytes, slots } = this;
     entries.copyWithin(0, sent * ENTRY_WORDS, this.count * ENTRY_WORDS);
     this.count -= sent;

@@ -37,7 +37,8 @@ export async function runFixture<T>(name: string, args: string[] = [], env: Reco
 }
 
 function parse<T>(finished: Finished): T {
-  if (finished.code !== 0) throw new Error(`exit ${finished.code ?? finished.signal}: ${finished.stderr || finished.stdout}`);
+  if (finished.code !== 0)
+    throw new Error(`exit ${finished.code ?? finished.signal}: ${finished.stderr || finished.stdout}`);
   return JSON.parse(finished.stdout) as T;
 }
 

@@ -4,15 +4,18 @@ import { Command, type CommanderError } from 'commander';
 import { report, USAGE_EXIT_CODE } from './report.js';
 
 /** The modules of the commands: each exports its `command`, with its action. */
-const COMMANDS: Record<string, string> = { send: './send.js', doctor: './doctor.js' };
+const COMMANDS = new Map([
+  ['send', './send.js'],
+  ['doctor', './doctor.js'],
+]);
 
 const { version, description } = createRequire(import.meta.url)('../../package.json');
 
 async function main(): Promise<void> {
   const program = new Command('wasi-udp').description(description).version(version);
   // Only the command that is asked for is loaded: `doctor` runs where there is no binary for the others.
-  const asked = COMMANDS[process.argv[2] ?? ''];
-  const modules = asked === undefined ? Object.values(COMMANDS) : [asked];
+  const asked = COMMANDS.get(process.argv[2] ?? '');
+  const modules = asked === undefined ? COMMANDS.values() : [asked];
   for (const module of modules) program.addCommand((await import(module)).command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride(exitOverride).configureOutput({
