@@ -1,7 +1,10 @@
 //! A scripted kernel that refuses: whatever it refuses, whenever, the counts and the deliveries are those of plain sends.
 
+#![cfg(unix)]
+
 mod support;
 
+use proptest::prelude::*;
 use std::net::SocketAddr;
 use support::Owned;
 use wasi_udp_engine::errno::Errno;
@@ -10,20 +13,26 @@ use wasi_udp_engine::runs::Run;
 use wasi_udp_engine::table::Batch;
 
 /// What the script has the kernel do.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Script {
-    /// Refuses the k-th segmented message that it meets, and all after it, with this error.
-    refuse_segmented: Option<(usize, Errno)>,
+    /// Refuses segmented messages with this error: those that it meets as the i-th, where bit i of the mask is set; the
+    /// last bit stands for all that follow.
+    refuse: Option<(u64, Errno)>,
     /// Segments above this size are refused as by an MTU.
     mtu: Option<usize>,
     /// Meets this error at this datagram: for good, or once.
     fail: Option<(usize, Errno, bool)>,
-    /// Forgets the error behind accepted messages, as sendmmsg does; else names it, as a loop of sendmsg can.
-    forgets: bool,
+    /// Is found pending by whoever asks, once, after a call that was cut short.
+    pending: Option<Errno>,
+    /// Names the error behind accepted messages, as a loop of sendmsg can; else forgets it, as sendmmsg does.
+    names: bool,
 }
 
 struct Scripted {
     script: Script,
+    /// Segmented messages that it met.
+    met: usize,
+    /// Segmented messages that it accepted.
     segmented: usize,
     delivered: Vec<Vec<u8>>,
     /// Whether an error that is told once has been told.
@@ -32,10 +41,6 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(script: Script) -> Self {
-        Self { script, segmented: 0, delivered: Vec::new(), told: false, calls: 0 }
-    }
-
     fn message(&mut self, batch: &Batch<'_>, run: Run) -> Result<(), Errno> {
         if let Some((at, errno, once)) = self.script.fail
             && run.datagrams().contains(&at)
@@ -45,11 +50,13 @@ impl Scripted {
             return Err(errno);
         }
         if run.is_segmented() {
+            let turn = self.met.min(63);
+            self.met += 1;
             if self.script.mtu.is_some_and(|mtu| run.segment as usize > mtu) {
                 return Err(Errno(libc::EMSGSIZE));
             }
-            if let Some((from, errno)) = self.script.refuse_segmented
-                && self.segmented >= from
+            if let Some((mask, errno)) = self.script.refuse
+                && mask & (1 << turn) != 0
             {
                 return Err(errno);
             }
@@ -64,45 +71,58 @@ impl Kernel for Scripted {
     fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
         self.calls += 1;
         assert!(!runs.is_empty(), "no call without a message");
+        assert!(self.calls < 4000, "no end of calls");
         for (messages, &run) in runs.iter().enumerate() {
             if let Err(errno) = self.message(batch, run) {
-                return Taken { messages, error: (messages == 0 || !self.script.forgets).then_some(errno) };
+                return Taken { messages, error: (messages == 0 || self.script.names).then_some(errno) };
             }
         }
         Taken { messages: runs.len(), error: None }
     }
 
     fn take_error(&mut self) -> Option<Errno> {
-        None
+        self.script.pending.take()
     }
 }
 
+/// Sends by the script; what came of it, and the kernel as it was left.
 fn send(outgoing: &mut Outgoing, script: Script, owned: &Owned) -> (Result<usize, Errno>, Scripted) {
-    let mut kernel = Scripted::new(script);
+    let mut kernel = Scripted { script, met: 0, segmented: 0, delivered: Vec::new(), told: false, calls: 0 };
     let result = outgoing.send(&mut kernel, &owned.batch(), &mut RunScratch::default());
     (result, kernel)
 }
 
+/// A batch of groups, each of one destination and one size.
+fn batch(groups: &[(bool, usize, usize)]) -> Owned {
+    let destinations: [SocketAddr; 2] = ["127.0.0.1:9", "127.0.0.1:10"].map(|text| text.parse().expect("an address"));
+    let mut list = Vec::new();
+    for &(second, size, count) in groups {
+        for _ in 0..count {
+            let bytes = (0..size).map(|at| (at + list.len()) as u8).collect();
+            list.push((Some(destinations[usize::from(second)]), bytes));
+        }
+    }
+    Owned::new(&list)
+}
+
 /// Batches of several shapes: runs alone, runs between plain datagrams, runs that end short, several destinations.
 fn shapes() -> Vec<Owned> {
-    let one: SocketAddr = "127.0.0.1:9".parse().expect("an address");
-    let two: SocketAddr = "127.0.0.1:10".parse().expect("an address");
-    let of = |sizes: &[(SocketAddr, usize, usize)]| {
-        let mut list = Vec::new();
-        for &(to, size, count) in sizes {
-            for _ in 0..count {
-                list.push((Some(to), (0..size).map(|at| (at + list.len()) as u8).collect()));
-            }
-        }
-        Owned::new(&list)
-    };
     vec![
-        of(&[(one, 100, 200)]),
-        of(&[(one, 100, 5), (one, 50, 1), (one, 200, 4), (two, 200, 4), (one, 0, 2), (one, 7, 1)]),
-        of(&[(one, 1, 1), (one, 1200, 130), (two, 2, 1), (two, 8000, 20)]),
-        of(&[(one, 10, 1), (two, 10, 1), (one, 10, 1), (two, 10, 3)]),
-        of(&[(one, 2000, 3), (one, 1000, 3), (one, 500, 3), (one, 2000, 3), (one, 1000, 3), (one, 500, 3)]),
+        batch(&[(false, 100, 200)]),
+        batch(&[(false, 100, 5), (false, 50, 1), (false, 200, 4), (true, 200, 4), (false, 0, 2), (false, 7, 1)]),
+        batch(&[(false, 1, 1), (false, 1200, 130), (true, 2, 1), (true, 8000, 20)]),
+        batch(&[(false, 10, 1), (true, 10, 1), (false, 10, 1), (true, 10, 3)]),
+        several_sizes(),
     ]
+}
+
+fn several_sizes() -> Owned {
+    batch(&[2000, 1000, 500, 2000, 1000, 500].map(|size| (false, size, 3)))
+}
+
+/// One run after the other.
+fn runs() -> Owned {
+    batch(&[(false, 100, 200)])
 }
 
 const REFUSALS: [i32; 5] = [libc::EINVAL, libc::EIO, libc::EMSGSIZE, libc::EOPNOTSUPP, libc::ENOPROTOOPT];
@@ -117,26 +137,52 @@ const ERRORS: [i32; 9] = [
     libc::EMSGSIZE,
     libc::EINVAL,
 ];
+/// The errors that only an ICMP message brings: told once.
+const TOLD_ONCE: [i32; 4] = [libc::ECONNREFUSED, libc::EHOSTDOWN, libc::EPROTO, libc::ENOPROTOOPT];
 
 /// A kernel that forgets errors, as sendmmsg does, and one that names them, as a loop of sendmsg can.
-fn scripts(base: Script) -> [Script; 2] {
-    [true, false].map(|forgets| Script { forgets, ..base })
+fn forgetting_or_naming(base: Script) -> [Script; 2] {
+    [false, true].map(|names| Script { names, ..base })
 }
 
 #[test]
-fn a_refused_run_goes_plainly_from_exactly_that_datagram_on() {
+fn a_refused_run_goes_plainly_where_it_stood() {
     for owned in shapes() {
-        let (plain, expected) = send(&mut Outgoing::new(false), scripts(Script::default())[0], &owned);
+        let (plain, expected) = send(&mut Outgoing::new(false), Script::default(), &owned);
         assert_eq!(plain, Ok(owned.count));
-        for from in 0..12 {
-            for errno in REFUSALS {
-                for script in scripts(Script { refuse_segmented: Some((from, Errno(errno))), ..Script::default() }) {
-                    let (result, kernel) = send(&mut Outgoing::new(true), script, &owned);
-                    assert_eq!(result, plain);
-                    assert!(kernel.delivered == expected.delivered);
+        for k in 0..12 {
+            // The k-th alone, the k-th twice, the k-th and all behind it.
+            for mask in [1 << k, 3 << k, u64::MAX << k] {
+                for errno in REFUSALS.map(Errno) {
+                    for script in forgetting_or_naming(Script { refuse: Some((mask, errno)), ..Script::default() }) {
+                        let (result, kernel) = send(&mut Outgoing::new(true), script, &owned);
+                        assert_eq!(result, plain, "{script:?}");
+                        assert!(kernel.delivered == expected.delivered, "{script:?}");
+                    }
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn refusals_of_any_pattern_change_neither_counts_nor_deliveries(
+        groups in prop::collection::vec(
+            (any::<bool>(), prop_oneof![Just(0), Just(100), Just(99), Just(1500), Just(30_000)], 1usize..80), 1..12),
+        mask in any::<u64>(), errno in prop::sample::select(REFUSALS.to_vec()), names in any::<bool>(),
+        mtu in prop::option::of(1usize..2000),
+    ) {
+        let owned = batch(&groups);
+        let (plain, expected) = send(&mut Outgoing::new(false), Script::default(), &owned);
+        let script = Script { refuse: Some((mask, Errno(errno))), mtu, names, ..Script::default() };
+        let mut outgoing = Outgoing::new(true);
+        let (result, kernel) = send(&mut outgoing, script, &owned);
+        prop_assert_eq!(result, plain);
+        prop_assert!(kernel.delivered == expected.delivered);
+        prop_assert_eq!(outgoing.statistics.datagrams, owned.count as u64);
+        prop_assert_eq!(outgoing.statistics.segmented_runs, kernel.segmented as u64);
+        prop_assert_eq!(outgoing.statistics.calls, kernel.calls as u64);
     }
 }
 
@@ -144,18 +190,16 @@ fn a_refused_run_goes_plainly_from_exactly_that_datagram_on() {
 fn every_error_at_every_datagram_ends_the_batch_as_it_ends_plain_sends() {
     for owned in shapes() {
         for at in 0..owned.count {
-            for errno in ERRORS {
-                for refuse_segmented in [None, Some((0, Errno(libc::EIO))), Some((1, Errno(libc::EINVAL)))] {
-                    for script in
-                        scripts(Script { fail: Some((at, Errno(errno), false)), refuse_segmented, ..Script::default() })
-                    {
+            for errno in ERRORS.map(Errno) {
+                for refuse in [None, Some((u64::MAX, Errno(libc::EIO))), Some((u64::MAX << 1, Errno(libc::EINVAL)))] {
+                    let base = Script { fail: Some((at, errno, false)), refuse, ..Script::default() };
+                    for script in forgetting_or_naming(base) {
                         let (plain, expected) = send(&mut Outgoing::new(false), script, &owned);
-                        let blocks = Errno(errno).would_block();
-                        assert_eq!(plain, if at == 0 && !blocks { Err(Errno(errno)) } else { Ok(at) });
+                        assert_eq!(plain, if at == 0 && !errno.would_block() { Err(errno) } else { Ok(at) });
                         let (result, kernel) = send(&mut Outgoing::new(true), script, &owned);
+                        // A run fails whole where plain sends would have sent what it holds before the failing datagram: the
+                        // next call does. No kernel has such half-bad runs; the count stays that of a prefix.
                         let sent = result.unwrap_or(0);
-                        // A run that would block, or whose destination fails, fails whole: what it holds before the failing
-                        // datagram is sent by the next call. The kernel has no such half-bad runs; counts stay a prefix.
                         assert!(sent <= plain.unwrap_or(0));
                         assert!(kernel.delivered[..] == expected.delivered[..sent]);
                         if plain.is_err() {
@@ -169,63 +213,104 @@ fn every_error_at_every_datagram_ends_the_batch_as_it_ends_plain_sends() {
 }
 
 #[test]
-fn an_error_that_is_told_once_is_told_by_the_next_send() {
-    for owned in shapes() {
-        for at in 1..owned.count {
-            let fail = Some((at, Errno(libc::ECONNREFUSED), true));
-            let mut outgoing = Outgoing::new(true);
-            let (result, kernel) = send(&mut outgoing, Script { fail, forgets: false, ..Script::default() }, &owned);
-            match result {
-                Err(errno) => assert_eq!((errno, kernel.delivered.len()), (Errno(libc::ECONNREFUSED), 0)),
-                Ok(sent) => {
-                    assert_eq!(kernel.delivered.len(), sent);
-                    assert_eq!(send(&mut outgoing, Script::default(), &owned).0, Err(Errno(libc::ECONNREFUSED)));
-                    assert_eq!(send(&mut outgoing, Script::default(), &owned).0, Ok(owned.count));
-                }
-            }
-        }
+fn an_error_that_the_second_call_consumed_is_told_by_the_next() {
+    // The kernel takes the first run, fails at the second, and says why only when asked again.
+    for errno in ERRORS.into_iter().chain(TOLD_ONCE).map(Errno) {
+        let script = Script { fail: Some((64, errno, false)), ..Script::default() };
+        let mut outgoing = Outgoing::new(true);
+        assert_eq!(send(&mut outgoing, script, &runs()).0, Ok(64));
+        let kept = TOLD_ONCE.contains(&errno.0);
+        assert_eq!(outgoing.take_deferred(), kept.then_some(errno), "{errno}");
     }
 }
 
 #[test]
-fn a_refused_size_is_remembered_and_smaller_ones_still_segment() {
-    let owned = &shapes()[4];
+fn an_error_that_is_pending_is_taken_before_the_second_call_whatever_it_is() {
+    for errno in [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::EACCES, libc::EMSGSIZE].map(Errno) {
+        let fail = Some((64, Errno(libc::EAGAIN), true));
+        let mut outgoing = Outgoing::new(true);
+        let (result, kernel) = send(&mut outgoing, Script { fail, pending: Some(errno), ..Script::default() }, &runs());
+        assert_eq!((result, kernel.calls), (Ok(64), 1), "it stopped where the error was met");
+        assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Err(errno));
+        assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Ok(200));
+    }
+}
+
+#[test]
+fn a_short_count_before_a_plain_datagram_asks_for_nothing() {
+    let owned = batch(&[(false, 100, 1), (true, 100, 1), (false, 100, 1)]);
+    let script = Script { fail: Some((1, Errno(libc::EAGAIN), true)), pending: Some(Errno(1)), ..Script::default() };
+    let (result, kernel) = send(&mut Outgoing::new(true), script, &owned);
+    assert_eq!((result, kernel.calls), (Ok(1), 1));
+    assert!(kernel.script.pending.is_some(), "SO_ERROR is for the next check");
+}
+
+#[test]
+fn an_error_that_looks_like_a_refusal_and_was_pending_is_told_and_not_remembered() {
+    // ICMP "protocol unreachable", which the first call consumes. The run itself is fine.
+    let script = Script { refuse: Some((1, Errno(libc::ENOPROTOOPT))), ..Script::default() };
     let mut outgoing = Outgoing::new(true);
-    let script = Script { mtu: Some(1000), forgets: true, ..Script::default() };
-    let (result, _) = send(&mut outgoing, script, owned);
-    assert_eq!(result, Ok(owned.count));
+    let (result, kernel) = send(&mut outgoing, script, &runs());
+    assert_eq!((result, kernel.segmented, outgoing.statistics.refused_runs), (Ok(200), 4, 0));
+    assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Err(Errno(libc::ENOPROTOOPT)));
+    // ICMP "fragmentation needed": the next datagrams are cut by the new MTU, and there is nothing to tell.
+    let script = Script { refuse: Some((1, Errno(libc::EMSGSIZE))), ..Script::default() };
+    let (result, kernel) = send(&mut outgoing, script, &runs());
+    assert_eq!((result, kernel.segmented, outgoing.statistics.refused_runs), (Ok(200), 4, 0));
+    assert_eq!(outgoing.take_deferred(), None);
+}
+
+#[test]
+fn a_refused_size_is_remembered_and_smaller_ones_still_segment() {
+    let owned = several_sizes();
+    let mut outgoing = Outgoing::new(true);
+    let script = Script { mtu: Some(1000), ..Script::default() };
+    assert_eq!(send(&mut outgoing, script, &owned).0, Ok(owned.count));
     assert_eq!(outgoing.statistics.refused_runs, 1, "the second run of 2,000 bytes was not tried");
     assert_eq!(outgoing.statistics.segmented_runs, 4);
-    let (_, second) = send(&mut outgoing, script, owned);
+    let (_, second) = send(&mut outgoing, script, &owned);
     assert_eq!(outgoing.statistics.refused_runs, 1, "nothing is tried again in the next batch");
     assert_eq!(second.calls, 1, "and so one call takes all");
     outgoing.forget_refusals();
-    assert_eq!(send(&mut outgoing, script, owned).0, Ok(owned.count));
+    assert_eq!(send(&mut outgoing, script, &owned).0, Ok(owned.count));
     assert_eq!(outgoing.statistics.refused_runs, 2, "a new connection tries again");
 }
 
 #[test]
 fn eio_turns_segmentation_off_however_late_it_comes() {
-    let owned = &shapes()[0];
     let mut outgoing = Outgoing::new(true);
-    let fine = Script { forgets: true, ..Script::default() };
     for _ in 0..10 {
-        assert_eq!(send(&mut outgoing, fine, owned).0, Ok(200));
+        assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Ok(200));
     }
-    let refuses = Script { refuse_segmented: Some((2, Errno(libc::EIO))), ..fine };
-    let (result, kernel) = send(&mut outgoing, refuses, owned);
-    assert_eq!((result, kernel.delivered.len()), (Ok(200), 200));
-    let (result, kernel) = send(&mut outgoing, refuses, owned);
-    assert_eq!((result, kernel.segmented), (Ok(200), 0));
+    let refuses = Script { refuse: Some((u64::MAX << 2, Errno(libc::EIO))), ..Script::default() };
+    let (result, kernel) = send(&mut outgoing, refuses, &runs());
+    assert_eq!((result, kernel.delivered.len(), kernel.segmented), (Ok(200), 200, 2));
+    let (result, kernel) = send(&mut outgoing, Script::default(), &runs());
+    assert_eq!((result, kernel.met, kernel.calls), (Ok(200), 0, 1));
+    assert!(outgoing.segmentation(), "what was asked for stays so, and a new connection tries again");
 }
 
 #[test]
 fn an_error_of_the_destination_is_not_held_against_segmentation() {
-    let owned = &shapes()[0];
     let mut outgoing = Outgoing::new(true);
-    let script = Script { fail: Some((0, Errno(libc::EINVAL), false)), forgets: true, ..Script::default() };
-    assert_eq!(send(&mut outgoing, script, owned).0, Err(Errno(libc::EINVAL)));
-    let fine = Script { fail: None, ..script };
-    assert_eq!(send(&mut outgoing, fine, owned).0, Ok(owned.count));
-    assert_eq!(outgoing.statistics.segmented_runs, 4);
+    let script = Script { fail: Some((0, Errno(libc::EINVAL), false)), ..Script::default() };
+    assert_eq!(send(&mut outgoing, script, &runs()).0, Err(Errno(libc::EINVAL)));
+    assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Ok(200));
+    assert_eq!((outgoing.statistics.segmented_runs, outgoing.statistics.refused_runs), (4, 0));
+}
+
+#[test]
+fn a_fallback_that_blocks_is_continued_by_the_next_send() {
+    // The run is refused, and the socket's buffer is full after ten of its datagrams.
+    let script = Script {
+        refuse: Some((u64::MAX, Errno(libc::EIO))),
+        fail: Some((10, Errno(libc::EAGAIN), false)),
+        ..Script::default()
+    };
+    let mut outgoing = Outgoing::new(true);
+    let owned = batch(&[(false, 100, 10), (true, 100, 10)]);
+    let (result, kernel) = send(&mut outgoing, script, &owned);
+    assert_eq!((result, kernel.delivered.len()), (Ok(10), 10));
+    let full = Script { fail: Some((0, Errno(libc::EAGAIN), false)), ..Script::default() };
+    assert_eq!(send(&mut outgoing, full, &owned).0, Ok(0), "blocked at the first datagram");
 }

@@ -30,22 +30,32 @@ fn model(sizes: &[(u32, u32)], largest_segment: u32) -> Vec<Vec<usize>> {
     runs
 }
 
-/// A batch whose entries all lie in one payload: only sizes and destinations matter to runs.
+/// The runs of a batch. Each datagram lies right behind the one before it, but for those of `apart`, a bit each.
 fn with_runs<T>(
     sizes: &[(u32, u32)],
     largest_segment: usize,
+    apart: u64,
     table: &mut [u8],
     payload: &[u8],
     check: impl FnOnce(&[Run]) -> T,
 ) -> T {
-    for (entry, &(address, size)) in table.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(sizes) {
-        entry[4..8].copy_from_slice(&size.to_ne_bytes());
-        entry[8..12].copy_from_slice(&if address == 0 { NO_ADDRESS } else { address - 1 }.to_ne_bytes());
+    let mut end = 0;
+    for (index, (entry, &(address, size))) in table.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(sizes).enumerate() {
+        let offset = end + is_apart(apart, index) as u32;
+        end = offset + size;
+        let address = if address == 0 { NO_ADDRESS } else { address - 1 };
+        for (word, value) in entry.as_chunks_mut().0.iter_mut().zip([offset, size, address]) {
+            *word = value.to_ne_bytes();
+        }
     }
     let batch = Batch::new(payload, table, sizes.len(), 4).expect("a sound table");
     let mut runs = Vec::new();
     group(&batch, 0, largest_segment, &mut runs);
     check(&runs)
+}
+
+fn is_apart(apart: u64, index: usize) -> bool {
+    apart >> (index % 64) & 1 == 1
 }
 
 /// A table with four good addresses.
@@ -55,18 +65,20 @@ fn table() -> Vec<u8> {
     Owned::new(&[(Some(address), vec![]), (Some(other), vec![]), (Some(address), vec![]), (Some(other), vec![])]).table
 }
 
-fn agrees(runs: &[Run], sizes: &[(u32, u32)], largest_segment: usize) -> bool {
+fn agrees(runs: &[Run], sizes: &[(u32, u32)], largest_segment: usize, apart: u64) -> bool {
     let model = model(sizes, u32::try_from(largest_segment).unwrap_or(u32::MAX));
     runs.len() == model.len()
-        && runs
-            .iter()
-            .zip(&model)
-            .all(|(run, members)| run.datagrams().eq(members.iter().copied()) && run.segment == sizes[members[0]].1)
+        && runs.iter().zip(&model).all(|(run, members)| {
+            run.datagrams().eq(members.iter().copied())
+                && run.segment == sizes[members[0]].1
+                && run.bytes == members.iter().map(|&member| sizes[member].1).sum::<u32>()
+                && run.adjacent == members[1..].iter().all(|&member| !is_apart(apart, member))
+        })
 }
 
 #[test]
 fn ten_million_random_batches_agree_with_the_model() {
-    let (mut table, payload) = (table(), vec![0; 65_536]);
+    let (mut table, payload) = (table(), vec![0; 140 * 65_508]);
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: u64| {
         state ^= state << 13;
@@ -88,7 +100,10 @@ fn ten_million_random_batches_agree_with_the_model() {
         }
         let largest_segment = [usize::MAX, 1023, 64, 0][random(4) as usize];
         let sizes = &sizes[..count];
-        let good = with_runs(sizes, largest_segment, &mut table, &payload, |runs| agrees(runs, sizes, largest_segment));
+        let apart = random(1 << 40) & random(1 << 40) & random(1 << 40);
+        let good = with_runs(sizes, largest_segment, apart, &mut table, &payload, |runs| {
+            agrees(runs, sizes, largest_segment, apart)
+        });
         assert!(good, "{sizes:?} with segments of at most {largest_segment}");
     }
 }
@@ -98,8 +113,9 @@ proptest! {
     fn runs_obey_the_rule(
         sizes in prop::collection::vec((0u32..3, prop_oneof![Just(0), Just(100), Just(1024), 0u32..66_000]), 0..300),
         largest_segment in prop_oneof![Just(usize::MAX), 0usize..2000],
+        apart in prop_oneof![Just(0), any::<u64>()],
     ) {
-        with_runs(&sizes, largest_segment, &mut table(), &vec![0; 66_000], |runs| {
+        with_runs(&sizes, largest_segment, apart, &mut table(), &vec![0; 300 * 66_001], |runs| {
             let order: Vec<usize> = runs.iter().flat_map(Run::datagrams).collect();
             prop_assert!(order.into_iter().eq(0..sizes.len()), "every datagram once, in order");
             for run in runs.iter().filter(|run| run.is_segmented()) {
@@ -112,7 +128,7 @@ proptest! {
                 prop_assert!(members.iter().map(|member| member.1 as usize).sum::<usize>() <= MAX_RUN_BYTES);
                 prop_assert!(run.segment as usize <= largest_segment);
             }
-            prop_assert!(agrees(runs, &sizes, largest_segment));
+            prop_assert!(agrees(runs, &sizes, largest_segment, apart));
             Ok(())
         })?;
     }

@@ -11,8 +11,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, received, refusing, send_all, unspecified};
-use wasi_udp_engine::errno::Errno;
+use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, send_all, unspecified};
 use wasi_udp_engine::socket::{Buffers, Interest, UdpSocket, poll};
 
 /// Datagrams whose bytes tell them apart.
@@ -137,64 +136,6 @@ fn a_datagram_that_the_kernel_finds_too_large_ends_the_batch_there() {
         let errno = sender.send(&mut buffers, &rest.batch()).expect_err("too large");
         assert_eq!((errno.name().as_str(), errno.error_code().name()), ("EMSGSIZE", "datagram-too-large"));
     }
-}
-
-/// Sends to a connected peer that refuses, until its ICMP message has come: the kernel limits how many it sends.
-fn provoke(sender: &mut UdpSocket) {
-    let started = Instant::now();
-    loop {
-        send_all(sender, &[(None, vec![1])]).expect("the datagram leaves");
-        if ready(sender, true, false, Duration::from_millis(500)) {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "no refusal comes");
-    }
-}
-
-/// How the error of a refused datagram is learned.
-type Learn = fn(&mut UdpSocket) -> Result<(), Errno>;
-
-#[test]
-fn a_refused_connection_is_reported_once_by_whichever_call_comes_next() {
-    let learn: [Learn; 3] = [
-        |socket| socket.check_send().map(|writable| assert!(writable)),
-        |socket| socket.send(&mut Buffers::default(), &Owned::new(&[(None, vec![1])]).batch()).map(|_| ()),
-        |socket| {
-            let mut result = Ok(());
-            let arrived = received(&mut vec![0; 65_536], 1024, |payload, table| {
-                result = socket.receive(&mut Buffers::default(), payload, table);
-            });
-            assert!(arrived.is_empty());
-            result
-        },
-    ];
-    for loopback in LOOPBACKS {
-        for learn in learn {
-            let (_refusing, to) = refusing(loopback);
-            let (mut sender, _) = bound(loopback);
-            sender.connect(to).expect("connect");
-            provoke(&mut sender);
-            let errno = learn(&mut sender).expect_err("the refusal is pending");
-            assert_eq!((errno.name().as_str(), errno.error_code().name()), ("ECONNREFUSED", "connection-refused"));
-            assert_eq!(sender.check_send(), Ok(true), "once");
-        }
-    }
-}
-
-#[test]
-fn an_error_that_is_deferred_is_ready_and_reported_once() {
-    let (mut socket, to) = bound(LOOPBACKS[0]);
-    let (_refusing, refusing) = refusing(LOOPBACKS[0]);
-    socket.connect(refusing).expect("connect");
-    provoke(&mut socket);
-    let refused = socket.check_send().expect_err("refused");
-    socket.disconnect().expect("disconnect");
-    assert!(!ready(&socket, true, false, Duration::ZERO));
-    socket.defer_error(refused);
-    assert!(ready(&socket, true, false, Duration::ZERO));
-    assert_eq!(socket.send(&mut Buffers::default(), &Owned::new(&[]).batch()), Ok(0), "an empty list is no send");
-    assert_eq!(socket.send(&mut Buffers::default(), &Owned::new(&[(Some(to), vec![1])]).batch()), Err(refused));
-    assert_eq!(socket.check_send(), Ok(true));
 }
 
 #[test]

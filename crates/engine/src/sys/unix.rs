@@ -159,5 +159,12 @@ pub const REFUSES_OFFLOAD: &[i32] = &[libc::EIO, libc::EOPNOTSUPP, libc::ENOPROT
 
 /// The errors that come from an ICMP message (`icmp_err_convert` of net/ipv4/icmp.c), are pending on a connected socket, and
 /// are forgotten once told. Those that a route gives as well (EHOSTUNREACH, ENETUNREACH, EACCES) are not here: they recur.
-pub const REPORTED_ONCE: &[i32] =
-    &[libc::ECONNREFUSED, libc::EHOSTDOWN, libc::ENOPROTOOPT, libc::ECONNRESET, libc::EPROTO];
+pub const REPORTED_ONCE: &[i32] = &[
+    libc::ECONNREFUSED,
+    libc::EHOSTDOWN,
+    libc::ENOPROTOOPT,
+    libc::ECONNRESET,
+    libc::EPROTO,
+    #[cfg(target_os = "linux")]
+    libc::ENONET,
+];
