@@ -9,6 +9,7 @@ const addon = process.env['WASI_UDP_TEST_ADDON'];
 export default defineConfig({
   test: {
     include: ['__test__/**/*.test.ts'],
+    globalSetup: '__test__/support/build-guests.ts',
     // Tests count descriptors and end workers: each file has a process of its own.
     pool: 'forks',
     testTimeout: 60_000,

@@ -318,9 +318,10 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
   describe('drop', () => {
     it('closes the descriptor with the last owner', async () => {
       const before = openDescriptors();
-      const { socket, outgoing } = openUdp({ remote: receiver.text });
+      const { socket, incoming, outgoing } = openUdp({ remote: receiver.text });
       expect(openDescriptors()).toBe(before + 1);
       socket[Symbol.dispose]();
+      incoming[Symbol.dispose]();
       outgoing.checkSend();
       expect(outgoing.send([{ data: bytes('still') }])).toBe(1n);
       expect(openDescriptors()).toBe(before + 1);

@@ -12,13 +12,20 @@ export class Descriptor {
   #owners = 1;
   readonly family: Family;
 
-  /** Opens a socket, with its maker as the first owner. */
-  constructor(family: Family) {
-    const socket = native.open(family);
+  /** Who hears of each use of the socket; mostly nobody. */
+  #observers: Set<() => void> | undefined;
+
+  /** Opens a socket, or takes over one that the addon has opened, with its maker as the first owner. */
+  constructor(family: Family, socket = native.open(family)) {
     if (socket < 0) throw systemError('create-udp-socket', -socket);
     this.#socket = socket;
     this.family = family;
     forgotten.register(this, socket, this);
+  }
+
+  /** Whether the last owner is gone. */
+  get isClosed(): boolean {
+    return this.#socket === 0;
   }
 
   /** The addon's handle. Traps once the last owner is gone, so that a stale handle never crosses. */
@@ -36,11 +43,25 @@ export class Descriptor {
   /** Gives a share back; the last one closes the socket. */
   release(): void {
     this.#owners -= 1;
-    if (this.#owners > 0) return;
-    const socket = this.#socket;
-    this.#socket = 0;
-    forgotten.unregister(this);
-    native.close(socket);
+    if (this.#owners === 0) {
+      const socket = this.#socket;
+      this.#socket = 0;
+      forgotten.unregister(this);
+      native.close(socket);
+    }
+    this.used();
+  }
+
+  /** Tells the observers that the socket was used, so that it may be ready, or ready no longer. */
+  used(): void {
+    if (this.#observers !== undefined) for (const observer of this.#observers) observer();
+  }
+
+  /** Has `observer` hear of each use, until the function that is returned is called. */
+  observe(observer: () => void): () => void {
+    this.#observers ??= new Set();
+    this.#observers.add(observer);
+    return () => this.#observers?.delete(observer);
   }
 
   /** The bound address, from the system. */
@@ -56,6 +77,19 @@ export class Descriptor {
 
   connect(slot: Slot): void {
     this.check('connect', native.connect(this.socket, slotBytes(slot)));
+  }
+
+  /** Dissolves the connection. */
+  disconnect(): void {
+    this.check('disconnect', native.disconnect(this.socket));
+  }
+
+  getOption(operation: string, option: number): number {
+    return this.check(operation, native.getOption(this.socket, option));
+  }
+
+  setOption(operation: string, option: number, value: number): void {
+    this.check(operation, native.setOption(this.socket, option, value));
   }
 
   /** Passes a native result on, an error number as the error result of `operation`. */

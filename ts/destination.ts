@@ -68,10 +68,29 @@ export function remoteRefusal(slots: Uint32Array, at: number, family: Family): R
   return slots[at + 1] === 0 ? Refusal.PortZero : Refusal.None;
 }
 
+/**
+ * The rules of `local-address`: its family, and no IPv4 address in IPv6 clothes. The unspecified address and port 0 leave the
+ * choice to the system.
+ */
+export function localRefusal(slot: Slot, family: Family): Refusal {
+  const refusal = remoteRefusal(slot, 0, family);
+  return refusal === Refusal.UnspecifiedAddress || refusal === Refusal.PortZero ? Refusal.None : refusal;
+}
+
 /** Whether the slots at those words hold the same address. */
 export function sameAddress(slots: Uint32Array, at: number, others: Uint32Array, other: number): boolean {
   for (let word = 0; word < SLOT_WORDS; word++) if (slots[at + word] !== others[other + word]) return false;
   return true;
+}
+
+/** The word of a slot that holds an IPv6 address's scope. */
+const SCOPE_WORD = 7;
+
+/** Whether the slot at that word names the peer: its host and port, and its scope where both tell one. */
+export function samePeer(slots: Uint32Array, at: number, peer: Slot): boolean {
+  for (let word = 0; word < 6; word++) if (slots[at + word] !== peer[word]) return false;
+  const scope = slots[at + SCOPE_WORD];
+  return scope === 0 || peer[SCOPE_WORD] === 0 || scope === peer[SCOPE_WORD];
 }
 
 /**
@@ -94,15 +113,13 @@ export function refusalError(refusal: Refusal, where: string, datagram: unknown,
         malformation(remoteAddress) ?? `an address must not change while it is read, ${got}: pass plain data`,
       );
     case Refusal.WrongFamily:
-      return invalid(
-        `an IPv${family} socket sends to IPv${family} addresses, ${got}: open a socket of the other family`,
-      );
+      return invalid(`an IPv${family} socket takes IPv${family} addresses, ${got}: open a socket of the other family`);
     case Refusal.UnspecifiedAddress:
       return invalid(`a remote address names a host, ${got}: use 127.0.0.1 or ::1 for this machine`);
     case Refusal.PortZero:
       return invalid(`a remote port is 1 to 65535, ${got}: name the receiver's port`);
     case Refusal.Ipv4InIpv6:
-      return invalid(`an IPv6 socket reaches IPv6 alone, ${got}: send to the IPv4 address on an IPv4 socket`);
+      return invalid(`an IPv6 socket reaches IPv6 alone, ${got}: use the IPv4 address on an IPv4 socket`);
     case Refusal.NotTheRemote:
       return invalid(
         `the stream is connected to ${formatSocketAddress(decodeAddress(remote!))}, ${got}: ` +

@@ -11,6 +11,8 @@ export interface Native {
   version(): string;
   /** A nonblocking socket of the family; its handle. */
   open(family: Family): number;
+  /** A socket of this thread over the system's descriptor of another thread's socket, and a descriptor of its own. */
+  adopt(descriptor: number): number;
   bind(socket: number, slot: Uint8Array): number;
   /** Connects or reconnects; the bound address survives. */
   connect(socket: number, slot: Uint8Array): number;

@@ -1,7 +1,7 @@
-import { encodeAddress, familyOf, type IpSocketAddress, parseSocketAddress } from './address.js';
-import { Refusal, refusalError, remoteRefusal } from './destination.js';
-import { native, OPTION } from './native.js';
-import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import { type IpSocketAddress, parseSocketAddress } from './address.js';
+import { type Allow, policyOf } from './host/policy.js';
+import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
+import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { UdpSocket } from './udp-socket.js';
 
 export interface OpenUdpOptions {
@@ -14,18 +14,21 @@ export interface OpenUdpOptions {
    * Turn it off where a device loses segmented packets (vxlan, geneve and PPPoE devices have).
    */
   segmentation?: boolean;
+  /** What the socket may be used for, as for a guest. Default: everything. */
+  allow?: Allow;
 }
 
 export interface OpenUdp extends Disposable {
   readonly socket: UdpSocket;
+  readonly incoming: IncomingDatagramStream;
   readonly outgoing: OutgoingDatagramStream;
   /** The bound address, with the port that the system chose. */
   readonly localAddress: IpSocketAddress;
 }
 
 /**
- * Opens a UDP socket: binds it, connects it where `remote` is given, and returns it with its stream. `[Symbol.dispose]()`
- * drops them all.
+ * Opens a UDP socket: binds it, connects it where `remote` is given, and returns it with its streams.
+ * `[Symbol.dispose]()` drops them all.
  *
  * Throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
  * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system.
@@ -33,27 +36,16 @@ export interface OpenUdp extends Disposable {
 export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   const remote = toAddress(options.remote);
   const local = toAddress(options.local) ?? unspecified(remote);
-  const family = familyOf(local);
-  const slot = remote === undefined ? undefined : encodeAddress(remote);
-  if (slot !== undefined) {
-    const refusal = remoteRefusal(slot, 0, family);
-    const anywhere = { family, remote: undefined, permits: undefined };
-    if (refusal !== Refusal.None) throw refusalError(refusal, 'openUdp()', { remoteAddress: remote }, anywhere);
-  }
-  const socket = new UdpSocket(local);
+  const policy = options.allow === undefined ? undefined : policyOf(options.allow);
+  const socket = new UdpSocket(local.tag, { policy, segmentation: options.segmentation });
   try {
-    const { descriptor } = socket;
-    if (options.segmentation === false) {
-      descriptor.check('segmentation', native.setOption(descriptor.socket, OPTION.segmentation, 0));
-    }
-    if (slot !== undefined) descriptor.connect(slot);
-    const localAddress = socket.localAddress();
-    const outgoing = new OutgoingDatagramStream(descriptor, { family, remote: slot, permits: undefined });
+    socket.startBind(local);
+    socket.finishBind();
+    const [incoming, outgoing] = socket.stream(remote);
     const dispose = () => {
-      outgoing[Symbol.dispose]();
-      socket[Symbol.dispose]();
+      for (const resource of [incoming, outgoing, socket]) resource[Symbol.dispose]();
     };
-    return { socket, outgoing, localAddress, [Symbol.dispose]: dispose };
+    return { socket, incoming, outgoing, localAddress: socket.localAddress(), [Symbol.dispose]: dispose };
   } catch (error) {
     socket[Symbol.dispose]();
     throw error;

@@ -6,14 +6,12 @@ import { type Destination, Refusal, refusalError } from './destination.js';
 import { Trap } from './errors.js';
 import { LAYOUT } from './layout.js';
 import { native, systemError, WRITABLE } from './native.js';
+import { Permit } from './permit.js';
 import { Pollable } from './pollable.js';
 import { forsake } from './readiness.js';
 
 /** The full permit: what one native call takes. */
 const FULL_PERMIT = LAYOUT.maxDatagrams;
-
-/** The permit where no check-send has granted one. */
-const NO_PERMIT = -1;
 
 /** The counts as the WIT's u64, made once. */
 const COUNTS = Array.from({ length: FULL_PERMIT + 1 }, (_, count) => BigInt(count));
@@ -30,7 +28,7 @@ let spare: Arena | undefined;
 export class OutgoingDatagramStream {
   #descriptor: Descriptor | undefined;
   readonly #destination: Destination;
-  #permit = NO_PERMIT;
+  readonly #permit = new Permit();
   /** Whether the kernel has refused something since it was last seen writable: then the next check asks it. */
   #unsure = false;
 
@@ -38,6 +36,11 @@ export class OutgoingDatagramStream {
   constructor(descriptor: Descriptor, destination: Destination) {
     this.#descriptor = descriptor.share();
     this.#destination = destination;
+  }
+
+  /** Whether the stream was dropped. */
+  get dropped(): boolean {
+    return this.#descriptor === undefined;
   }
 
   /**
@@ -52,17 +55,18 @@ export class OutgoingDatagramStream {
    */
   checkSend(): bigint {
     const descriptor = this.#live('checkSend');
-    this.#permit = NO_PERMIT;
+    this.#permit.revoke();
     if (this.#unsure) {
       const writable = native.checkSend(descriptor.socket);
+      this.#unsure = writable <= 0;
+      descriptor.used();
       if (writable < 0) throw systemError('check-send', -writable);
       if (writable === 0) {
-        this.#permit = 0;
+        this.#permit.grant(0);
         return 0n;
       }
-      this.#unsure = false;
     }
-    this.#permit = FULL_PERMIT;
+    this.#permit.grant(FULL_PERMIT);
     return COUNTS[FULL_PERMIT]!;
   }
 
@@ -84,7 +88,7 @@ export class OutgoingDatagramStream {
       throw new TypeError(`send() takes an array of datagrams, got ${show(list)}: pass [datagram]`);
     const total = list.length;
     if (total === 0) return 0n;
-    this.#usePermit('send', total);
+    this.#permit.use('send', total);
     const arena = spare ?? new Arena();
     spare = undefined;
     let accepted = 0;
@@ -112,7 +116,7 @@ export class OutgoingDatagramStream {
     this.#live('writer');
     return new DatagramWriter({
       destination: this.#destination,
-      usePermit: (count) => this.#usePermit('flush', count),
+      usePermit: (count) => this.#permit.use('flush', count),
       transmit: (arena) => this.#transmit(this.#live('flush'), arena, false),
     });
   }
@@ -128,7 +132,7 @@ export class OutgoingDatagramStream {
       this.#live('the pollable');
       return !this.#unsure;
     };
-    return new Pollable({ descriptor, interest: WRITABLE, granted });
+    return new Pollable({ event: { descriptor, interest: WRITABLE, granted } });
   }
 
   /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
@@ -145,26 +149,13 @@ export class OutgoingDatagramStream {
     throw new Trap(`${method}: the outgoing-datagram-stream was dropped and cannot be used: open another`);
   }
 
-  #usePermit(method: string, count: number): void {
-    const permit = this.#permit;
-    if (count > permit) {
-      throw new Trap(
-        permit === NO_PERMIT
-          ? `${method}() got ${count} datagrams with no checkSend() before: call checkSend() before each ${method}()`
-          : `${method}() got ${count} datagrams, checkSend() permitted ${permit}: call it again and send no more than it returns`,
-      );
-    }
-    this.#permit = NO_PERMIT;
-  }
-
   /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */
   #transmit(descriptor: Descriptor, arena: Arena, isLaterPass: boolean): number {
     const taken = native.send(descriptor.socket, arena.payload, arena.table, arena.count, arena.addresses);
-    if (taken === arena.count) return taken;
-    this.#unsure = true;
-    if (taken >= 0) return taken;
-    if (!isLaterPass) throw systemError('send', -taken);
-    native.deferError(descriptor.socket, -taken);
-    return 0;
+    if (taken !== arena.count) this.#unsure = true;
+    if (taken < 0 && isLaterPass) native.deferError(descriptor.socket, -taken);
+    descriptor.used();
+    if (taken >= 0 || isLaterPass) return Math.max(taken, 0);
+    throw systemError('send', -taken);
   }
 }

@@ -1,6 +1,7 @@
 import type { Descriptor } from './descriptor.js';
 import { AbortError, Trap } from './errors.js';
 import { native } from './native.js';
+import type { SocketEvent } from './pollable.js';
 
 /** One pending `wait()`. */
 interface Waiter {
@@ -23,8 +24,8 @@ native.onReady((socket, events) => {
   watch(socket);
 });
 
-/** Resolves when the event loop reports one of the events of `interest` for the descriptor. */
-export function whenReady(descriptor: Descriptor, interest: number, signal: AbortSignal | undefined): Promise<void> {
+/** Resolves when the event loop reports the event. */
+export function whenReady({ descriptor, interest }: SocketEvent, signal: AbortSignal | undefined): Promise<void> {
   const { socket } = descriptor;
   return new Promise((resolve, reject) => {
     const abort = () => {
@@ -47,13 +48,13 @@ export function whenReady(descriptor: Descriptor, interest: number, signal: Abor
   });
 }
 
-/** Ends the waits for those events of a socket: the stream that they wait for is about to be dropped. */
+/** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be dropped. */
 export function forsake(socket: number, interest: number): void {
   for (const waiter of [...(waiting.get(socket) ?? [])]) {
-    if ((waiter.interest & interest) === 0) continue;
+    if (waiter.interest !== interest) continue;
     remove(socket, waiter);
     watch(socket);
-    waiter.reject(new Trap('wait(): the stream was dropped while this wait was pending'));
+    waiter.reject(new Trap('wait(): the resource was dropped while this wait was pending'));
   }
 }
 

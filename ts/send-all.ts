@@ -1,18 +1,15 @@
-import { performance } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
 import type { OutgoingDatagram } from './arena.js';
 import { AbortError } from './errors.js';
 import { LAYOUT } from './layout.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import { Turn } from './turn.js';
 
 export interface SendAllOptions {
   signal?: AbortSignal | undefined;
   /** Hears after each batch how many datagrams have been accepted in all. */
   onProgress?: ((accepted: bigint) => void) | undefined;
 }
-
-/** How long sends may go on before other work of the event loop gets its turn, in milliseconds. */
-const TURN_MS = 8;
 
 /**
  * Sends every datagram of an iterable: fills each permit, waits while the stream is blocked, and lets the event loop turn.
@@ -54,7 +51,7 @@ class SendLoop {
   readonly #outgoing: OutgoingDatagramStream;
   readonly #options: SendAllOptions;
   #batch: OutgoingDatagram[] = [];
-  #turnEnds = performance.now() + TURN_MS;
+  readonly #turn = new Turn();
 
   constructor(outgoing: OutgoingDatagramStream, options: SendAllOptions) {
     this.#outgoing = outgoing;
@@ -73,7 +70,7 @@ class SendLoop {
         this.#throwIfAborted();
         if (this.#outgoing.checkSend() === 0n) await this.#writable();
         else this.#send();
-        if (performance.now() > this.#turnEnds) await this.#nextTurn();
+        await this.#turn.give();
       }
       this.#throwIfAborted();
     } catch (error) {
@@ -123,11 +120,6 @@ class SendLoop {
 
   async #writable(): Promise<void> {
     await this.#outgoing.subscribe().wait({ signal: this.#options.signal });
-  }
-
-  async #nextTurn(): Promise<void> {
-    await setImmediate();
-    this.#turnEnds = performance.now() + TURN_MS;
   }
 
   #throwIfAborted(): void {

@@ -5,6 +5,8 @@ use crate::readiness::{READABLE, WRITABLE};
 use crate::thread::{Open, Thread, stale};
 use napi::{Env, Result};
 use napi_derive::napi;
+use socket2::Socket;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 use wasi_udp_engine::errno::Errno;
 use wasi_udp_engine::socket::{Interest, UdpSocket, poll};
@@ -34,7 +36,33 @@ pub fn open(env: Env, family: Argument) -> Result<i32> {
         Ok(socket) => socket,
         Err(errno) => return Ok(-errno.0),
     };
-    let handle = Thread::of(&env)?.sockets().slab.insert(Open { socket, ipv6, coalescing: false });
+    insert(&env, Open { socket, ipv6, coalescing: false })
+}
+
+/// Opens a descriptor of this thread's own for the system's socket behind another thread's `descriptor`, to wait on it here;
+/// its handle.
+#[napi(catch_unwind, ts_args_type = "descriptor: number")]
+pub fn adopt(env: Env, descriptor: Argument) -> Result<i32> {
+    let descriptor = descriptor.integer_in("descriptor", 0, i32::MAX)?;
+    // SAFETY: nothing is done with the number but to duplicate it, which fails where it is no open descriptor; the wrapper
+    // is never dropped, so the descriptor stays open, and its owner's.
+    #[cfg(unix)]
+    let other = ManuallyDrop::new(unsafe { <Socket as std::os::fd::FromRawFd>::from_raw_fd(descriptor) });
+    // SAFETY: as above.
+    #[cfg(windows)]
+    let other = ManuallyDrop::new(unsafe {
+        <Socket as std::os::windows::io::FromRawSocket>::from_raw_socket(descriptor as u64)
+    });
+    let duplicate = other.try_clone().and_then(|socket| Ok((socket.local_addr()?.is_ipv6(), socket)));
+    match duplicate.map_err(Errno::from) {
+        Ok((ipv6, socket)) => insert(&env, Open { socket: UdpSocket::over(socket), ipv6, coalescing: false }),
+        Err(errno) => Ok(-errno.0),
+    }
+}
+
+/// Takes a socket in; its handle.
+fn insert(env: &Env, open: Open) -> Result<i32> {
+    let handle = Thread::of(env)?.sockets().slab.insert(open);
     handle.ok_or_else(|| refuse("a thread has at most 2^20 sockets: close some"))
 }
 

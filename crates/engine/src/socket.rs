@@ -53,8 +53,13 @@ impl UdpSocket {
             socket.set_only_v6(true)?;
         }
         sys::prepare(&socket)?;
+        Ok(Self::over(socket))
+    }
+
+    /// Takes over a socket that is open, and is not connected.
+    pub fn over(socket: Socket) -> Self {
         let segmentation = segmentation_wanted() && sys::segmentation(&socket);
-        Ok(Self { socket, connected: false, outgoing: Outgoing::new(segmentation), kept: Kept::default() })
+        Self { socket, connected: false, outgoing: Outgoing::new(segmentation), kept: Kept::default() }
     }
 
     /// The descriptor, for readiness and options.

@@ -1,0 +1,119 @@
+/**
+ * Builds the guest components of guests/ into build/guests/: each guests/NAME.c becomes NAME.wasm, a component for
+ * wasi:cli/run whose socket imports come from wasi-udp.h. Builds only what has changed. Needs clang and lld with a wasm32
+ * target and wasi-libc; on Debian, as root, it installs them. `node scripts/guests.mjs` prints what it built.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const at = (...parts) => path.join(root, ...parts);
+const out = at('build', 'guests');
+
+/** The packages of Debian that compile C to WebAssembly. */
+const PACKAGES = ['clang', 'lld', 'wasi-libc', 'libclang-rt-14-dev-wasm32'];
+
+const CLANG_FLAGS = [
+  ...['--target=wasm32-wasi', '-O2', '-std=c11', '-Wall', '-Wextra', '-Werror', '-nostartfiles'],
+  // A stack that overflows traps.
+  ...['-Wl,--stack-first', '-Wl,-z,stack-size=262144'],
+];
+
+/** The world of a guest: everything that wasi-udp.h imports. */
+const VERSION = '0.2.12';
+const WORLD = `package wasi-udp:guests;
+world guest {
+  import wasi:io/poll@${VERSION};
+  import wasi:clocks/monotonic-clock@${VERSION};
+  import wasi:sockets/instance-network@${VERSION};
+  import wasi:sockets/network@${VERSION};
+  import wasi:sockets/udp@${VERSION};
+  import wasi:sockets/udp-create-socket@${VERSION};
+}
+`;
+
+/** Builds what is out of date; the paths of all components by name. Throws an Error that says what is missing. */
+export async function guests() {
+  const names = fs
+    .readdirSync(at('guests'))
+    .filter((file) => file.endsWith('.c'))
+    .map((file) => path.basename(file, '.c'));
+  const shared = [
+    'guests/wasi-udp.h',
+    'guests/guest.h',
+    'scripts/guests.mjs',
+    'node_modules/@bytecodealliance/jco/package.json',
+  ];
+  const newest = Math.max(...shared.map((file) => fs.statSync(at(file)).mtimeMs));
+  const components = Object.fromEntries(names.map((name) => [name, path.join(out, `${name}.wasm`)]));
+  const stale = names.filter((name) => {
+    const built = fs.statSync(components[name], { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    return built < newest || built < fs.statSync(at('guests', `${name}.c`)).mtimeMs;
+  });
+  if (stale.length > 0) {
+    requireClang();
+    for (const name of stale) await build(name, components[name]);
+  }
+  return components;
+}
+
+/** Compiles a guest, tells its world, and wraps it with jco's adapter for wasi-libc's WASI preview 1 calls. */
+async function build(name, component) {
+  const { componentEmbed, componentNew, preview1AdapterCommandPath } = await import('@bytecodealliance/jco');
+  const core = path.join(out, `${name}.core.wasm`);
+  execFileSync('clang', [...CLANG_FLAGS, at('guests', `${name}.c`), '-o', core], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const embedded = await componentEmbed({ binary: fs.readFileSync(core), witSource: witSource(), world: 'guest' });
+  const adapter = fs.readFileSync(preview1AdapterCommandPath());
+  const bytes = await componentNew(embedded, [['wasi_snapshot_preview1', adapter]]);
+  // Renamed into place, so that nobody reads half a component.
+  fs.writeFileSync(`${component}.${process.pid}`, bytes);
+  fs.renameSync(`${component}.${process.pid}`, component);
+}
+
+/** The world, and the packages that it names, which jco brings, as one WIT text. */
+function witSource() {
+  const builtin = at('node_modules/@bytecodealliance/jco/lib/wit/builtin', VERSION);
+  const nested = ['wasi-io', 'wasi-clocks', 'wasi-sockets'].map((name) => {
+    const text = fs.readFileSync(path.join(builtin, name, 'package.wit'), 'utf8');
+    return `${text.replace(/^(package [^;]+);/m, '$1 {')}}\n`;
+  });
+  return WORLD + nested.join('');
+}
+
+function requireClang() {
+  if (compiles()) return;
+  const apt = (...args) =>
+    spawnSync('apt-get', args, {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  if (process.getuid?.() === 0) {
+    apt('update', '-qq');
+    apt('install', '-y', '-qq', '--no-install-recommends', ...PACKAGES);
+    if (compiles()) return;
+  }
+  throw new Error(
+    `guest components need clang for wasm32 with wasi-libc: install ${PACKAGES.join(', ')} (Debian's names)`,
+  );
+}
+
+/** Whether clang can compile and link an empty program. */
+function compiles() {
+  const source = path.join(out, 'probe.c');
+  fs.mkdirSync(out, { recursive: true });
+  fs.writeFileSync(source, 'void _start(void) {}\n');
+  return spawnSync('clang', [...CLANG_FLAGS, source, '-o', path.join(out, 'probe.wasm')]).status === 0;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    for (const component of Object.values(await guests())) console.log(path.relative(process.cwd(), component));
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}

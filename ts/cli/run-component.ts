@@ -1,0 +1,47 @@
+import path from 'node:path';
+import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
+import { createHost } from '../host/jco.js';
+import type { Allow } from '../host/policy.js';
+import { loadComponent } from './component.js';
+import { UsageError } from './report.js';
+
+export interface Run {
+  /** The component's file. */
+  file: string;
+  args: string[];
+  env: Record<string, string>;
+  allow: Allow;
+}
+
+/** How a component ends itself by wasi:cli/exit: thrown through it. */
+class Exit {
+  constructor(readonly code: number) {}
+}
+
+/** Runs a component's wasi:cli/run to its end; its exit code. Rejects where it trapped. */
+export async function runComponent({ file, args, env, allow }: Run): Promise<number> {
+  const instantiate = await loadComponent(file, { bindings: 'hybrid', async: false }).catch((error: Error) => {
+    throw new UsageError(`${file} cannot be loaded as a component (${error.message}): name a file that is one`);
+  });
+  const sandbox = { preopens: {}, env, args: [path.basename(file), ...args], enableNetwork: false };
+  using host = createHost({ allow, shim: new WASIShim({ sandbox }) });
+  const exit = {
+    exit: ({ tag }: { tag: 'ok' | 'err' }) => leave(tag === 'ok' ? 0 : 1),
+    exitWithCode: leave,
+  };
+  try {
+    const exports = await instantiate({ ...host.imports(), 'wasi:cli/exit': exit });
+    const main = (exports['run'] ?? {}) as { run?: () => unknown };
+    if (main.run === undefined)
+      throw new UsageError(`${file} exports no wasi:cli/run: name a component that is a command`);
+    await main.run();
+    return 0;
+  } catch (error) {
+    if (error instanceof Exit) return error.code;
+    throw error;
+  }
+}
+
+function leave(code: number): never {
+  throw new Exit(code);
+}

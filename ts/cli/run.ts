@@ -1,0 +1,72 @@
+import { Command } from 'commander';
+import { type Allow, type AllowRule, policyOf } from '../host/policy.js';
+import { UsageError } from './report.js';
+
+interface RunOptions {
+  allowAll: boolean;
+  allowBind: string[];
+  allowSend: string[];
+  allowReceive: string[];
+  env: string[];
+}
+
+const collect = (value: string, before: string[]) => [...before, value];
+
+export const command = new Command('run')
+  .description('Run a WebAssembly component that uses wasi:sockets/udp, with no network but what is allowed.')
+  .usage('COMPONENT.wasm [--allow-send RULE] [--allow-bind RULE] [--allow-receive RULE] [--env K=V] [-- ARGS]')
+  .argument('<COMPONENT.wasm>', 'a component that exports wasi:cli/run')
+  .argument('[ARGS...]', "the component's own arguments")
+  .option('--allow-send <HOST:PORT>', 'remote addresses that it may connect and send to', collect, [])
+  .option('--allow-bind <HOST:PORT>', 'local addresses that it may bind to; port 0 asks for a free port', collect, [])
+  .option('--allow-receive <HOST:PORT>', 'sources that it may hear (default: those that it may send to)', collect, [])
+  .option('--allow-all', 'allow every address', false)
+  .option('--env <K=V>', 'set an environment variable of the component, which has none otherwise', collect, [])
+  .addHelpText(
+    'after',
+    `
+A rule is HOST:PORT. HOST is an IP address, a block such as 10.0.0.0/8 or [fd00::/8], or *; PORT is a number, a range such as
+5000-5999, or *. Options that allow may be given several times. The component gets standard input and output, clocks and
+random numbers; no files.
+
+Examples:
+  wasi-udp run ping.wasm --allow-bind 0.0.0.0:0 --allow-send 192.0.2.1:7 -- 192.0.2.1
+  wasi-udp run server.wasm --allow-bind '[::]:5353' --allow-receive '*:*' --env LEVEL=debug
+
+Exit codes: the component's own; 1 where it trapped; 2 wrong usage. Needs the npm packages @bytecodealliance/jco and
+@bytecodealliance/preview2-shim beside this one.`,
+  )
+  .action(run);
+
+async function run(file: string, args: string[], options: RunOptions): Promise<void> {
+  const allow = allowance(options);
+  const env = Object.fromEntries(options.env.map(variable));
+  const { runComponent } = await import('./run-component.js').catch((error: Error & { code?: string }) => {
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new UsageError(
+      `run needs @bytecodealliance/jco and @bytecodealliance/preview2-shim: install both beside wasi-udp (${error.message})`,
+    );
+  });
+  process.exitCode = await runComponent({ file, args, env, allow });
+}
+
+/** The rules, read at once, so that a mistake is told before anything runs. */
+function allowance({ allowAll, allowBind, allowSend, allowReceive }: RunOptions): Allow {
+  const rules: AllowRule[] = [
+    ...allowBind.map((bind) => ({ bind })),
+    ...allowSend.map((send) => ({ send })),
+    ...allowReceive.map((receive) => ({ receive })),
+  ];
+  try {
+    policyOf(rules);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  return allowAll ? 'all' : rules;
+}
+
+function variable(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new UsageError(`--env takes NAME=VALUE, got ${JSON.stringify(text)}: write --env LEVEL=debug`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,46 @@
+import { Trap } from '../errors.js';
+import { Pollable, poll } from '../pollable.js';
+import { type GuestContext, type GuestResource, guestResources } from './guest.js';
+import type { Resource } from './resource-table.js';
+
+const cabiRep = Symbol.for('cabiRep') as unknown as keyof GuestResource;
+
+/** Waits on our pollables and another host's together, as `poll.poll` does. */
+export type MixedPoll = (list: readonly object[]) => Uint32Array;
+
+/** `wasi:io/poll` for a guest: blocking, or with promises where the guest's stack can be suspended (`async`). */
+export function guestPoll(context: Pick<GuestContext, 'table' | 'outgoing'>, async: boolean, mixed?: MixedPoll) {
+  const { table } = context;
+  const Guest = guestResources(context);
+  const pollableOf = (self: GuestResource) => table.get(self[cabiRep] as unknown as Resource<Pollable>, Pollable);
+
+  class GuestPollable extends Guest {
+    ready(): boolean {
+      return pollableOf(this).ready();
+    }
+    block(): void | Promise<void> {
+      return async ? pollableOf(this).wait() : pollableOf(this).block();
+    }
+    /** jco asks this of every pollable that a host returns: those of other hosts pass, as long as they are pollables. */
+    static override [Symbol.hasInstance](value: unknown): boolean {
+      const { ready, block } = (value ?? {}) as Record<string, unknown>;
+      return typeof ready === 'function' && typeof block === 'function';
+    }
+  }
+
+  const isOurs = (value: object): value is GuestPollable =>
+    Object.prototype.isPrototypeOf.call(GuestPollable.prototype, value);
+
+  function pollList(list: readonly object[]): Uint32Array | Promise<Uint32Array> {
+    if (list.every(isOurs)) {
+      const ours = list.map(pollableOf);
+      return async ? poll.wait(ours) : poll.poll(ours);
+    }
+    if (mixed === undefined) {
+      throw new Trap('poll() got a pollable of another host: take createHost from wasi-udp/jco, which waits on both');
+    }
+    return mixed(list.map((one) => (isOurs(one) ? pollableOf(one) : one)));
+  }
+
+  return { Pollable: GuestPollable, poll: pollList };
+}

@@ -1,0 +1,62 @@
+import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
+import { poll as shimPoll } from '@bytecodealliance/preview2-shim/io';
+import { Pollable } from '../pollable.js';
+import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
+import { shimPollable } from './shim-pollable.js';
+
+export type { HostOptions, UdpHost } from './create-host.js';
+
+/**
+ * wasi:sockets/udp for `new WASIShim({ udpSockets: udpSockets({ allow }) })` of preview2-shim: all else stays the shim's, and
+ * its `poll.poll` waits on ours beside its clocks, stdin and TCP. One call for each guest; drop what it returns with the guest.
+ */
+export function udpSockets(options: HostOptions = {}): UdpHost {
+  return assembleHost(options, { pollable: shimPollable });
+}
+
+export interface ShimHostOptions extends HostOptions {
+  /** The shim for everything else. Default: `new WASIShim()`, which gives the guest what this process has. */
+  shim?: { getImportObject(): object };
+}
+
+/**
+ * The host of one guest, as of `wasi-udp`, with everything that a component imports: `imports()` is the shim's, but for UDP,
+ * clocks and `poll.poll`, which are ours. A guest that waits on sockets and clocks involves no worker; one that waits on the
+ * shim's stdin or TCP beside them waits on all of them together.
+ */
+export function createHost({ shim = new WASIShim(), ...options }: ShimHostOptions = {}): UdpHost {
+  const host = assembleHost(options, { mixed });
+  return {
+    ...host,
+    get refused() {
+      return host.refused;
+    },
+    imports() {
+      const shims = shim.getImportObject() as Record<string, object>;
+      // The shim's TCP knows its own networks only.
+      const { 'wasi:sockets/network': network, 'wasi:sockets/instance-network': instance } = shims;
+      return {
+        ...shims,
+        ...host.imports(),
+        'wasi:sockets/network': network!,
+        'wasi:sockets/instance-network': instance!,
+      };
+    },
+  };
+}
+
+/** Waits on pollables of ours and the shim's together, in the shim. */
+function mixed(list: readonly object[]): Uint32Array {
+  const twins: Disposable[] = [];
+  try {
+    const shims = list.map((pollable) => {
+      if (!(pollable instanceof Pollable)) return pollable;
+      const twin = shimPollable(pollable);
+      twins.push(twin);
+      return twin;
+    });
+    return shimPoll.poll(shims as never);
+  } finally {
+    for (const twin of twins) twin[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,143 @@
+import type { OutgoingDatagram } from '../arena.js';
+import { SocketError } from '../errors.js';
+import { OutgoingDatagramStream } from '../outgoing-datagram-stream.js';
+import { Permit } from '../permit.js';
+import { Pollable } from '../pollable.js';
+import type { HostOutgoingDatagramStream } from './outgoing.js';
+import type { Resource, ResourceTable } from './resource-table.js';
+
+export interface MeteredOptions {
+  /** Datagrams a second that each stream may send on average. Default: any number. */
+  rate?: number;
+  /** Datagrams that a stream may send at once after it was idle. Default: what the rate gives in a tenth of a second. */
+  burst?: number;
+}
+
+/** What a stream has sent. */
+export interface Meter {
+  /** Calls to `send`. */
+  sends: number;
+  /** Datagrams accepted, and their bytes. */
+  datagrams: number;
+  bytes: number;
+  /** Error results. */
+  errors: number;
+}
+
+const NS_PER_S = 1e9;
+
+/** One stream: its counters, its permit, and the allowance of its rate. */
+class Metered implements Meter {
+  sends = 0;
+  datagrams = 0;
+  bytes = 0;
+  errors = 0;
+  readonly permit = new Permit();
+  /** Datagrams that may go at `since`, in nanoseconds of the monotonic clock. */
+  #allowance: number;
+  #since = process.hrtime.bigint();
+  readonly #rate: number;
+  readonly #burst: number;
+
+  constructor(rate: number, burst: number) {
+    this.#rate = rate;
+    this.#burst = burst;
+    this.#allowance = burst;
+  }
+
+  /** Whole datagrams that may go now. */
+  allowance(): number {
+    if (this.#rate === Infinity) return Infinity;
+    const now = process.hrtime.bigint();
+    this.#allowance = Math.min(this.#burst, this.#allowance + (Number(now - this.#since) / NS_PER_S) * this.#rate);
+    this.#since = now;
+    return Math.floor(this.#allowance);
+  }
+
+  use(datagrams: number): void {
+    this.#allowance -= datagrams;
+  }
+
+  /** The moment from which a datagram may go. */
+  readyAt(): bigint {
+    if (this.allowance() >= 1) return this.#since;
+    return this.#since + BigInt(Math.ceil(((1 - this.#allowance) / this.#rate) * NS_PER_S));
+  }
+}
+
+/** Counts what each stream sends, and holds it to a rate: a permit never exceeds the rate's allowance. */
+export class MeteredOutgoing implements HostOutgoingDatagramStream {
+  readonly #inner: HostOutgoingDatagramStream;
+  readonly #table: ResourceTable;
+  readonly #rate: number;
+  readonly #burst: number;
+  readonly #streams = new Map<Resource<OutgoingDatagramStream>, Metered>();
+
+  /** Meters the streams of `inner`, whose handles are those of `table`. */
+  constructor(inner: HostOutgoingDatagramStream, table: ResourceTable, options: MeteredOptions = {}) {
+    const { rate = Infinity, burst = Math.max(1, Math.ceil(rate / 10)) } = options;
+    if (!(rate > 0))
+      throw new RangeError(`rate is datagrams a second, above 0, got ${rate}: leave it out for no limit`);
+    if (!(burst >= 1)) throw new RangeError(`burst is a number of datagrams, at least 1, got ${burst}: leave it out`);
+    this.#inner = inner;
+    this.#table = table;
+    this.#rate = rate;
+    this.#burst = burst;
+  }
+
+  /** The counters of the streams that live, by their handles. */
+  get meters(): ReadonlyMap<Resource<OutgoingDatagramStream>, Readonly<Meter>> {
+    return this.#streams;
+  }
+
+  checkSend(self: Resource<OutgoingDatagramStream>): bigint {
+    const stream = this.#stream(self);
+    stream.permit.revoke();
+    const granted = this.#counted(stream, () => this.#inner.checkSend(self));
+    const permit = Math.min(Number(granted), stream.allowance());
+    stream.permit.grant(permit);
+    return BigInt(permit);
+  }
+
+  send(self: Resource<OutgoingDatagramStream>, datagrams: readonly OutgoingDatagram[]): bigint {
+    const stream = this.#stream(self);
+    if (datagrams.length > 0) stream.permit.use('send', datagrams.length);
+    stream.sends += 1;
+    const sent = Number(this.#counted(stream, () => this.#inner.send(self, datagrams)));
+    stream.use(sent);
+    stream.datagrams += sent;
+    for (let i = 0; i < sent; i++) stream.bytes += datagrams[i]!.data.length;
+    return BigInt(sent);
+  }
+
+  subscribe(self: Resource<OutgoingDatagramStream>): Resource<Pollable> {
+    const stream = this.#stream(self);
+    const inner = this.#table.take(this.#inner.subscribe(self), Pollable);
+    const event = Pollable.sources([inner])[0]?.event;
+    return this.#table.push(new Pollable({ event, readyAt: () => stream.readyAt() }));
+  }
+
+  drop(self: Resource<OutgoingDatagramStream>): void {
+    this.#inner.drop(self);
+    this.#streams.delete(self);
+  }
+
+  #stream(self: Resource<OutgoingDatagramStream>): Metered {
+    let stream = this.#streams.get(self);
+    if (stream === undefined) {
+      this.#table.get(self, OutgoingDatagramStream);
+      stream = new Metered(this.#rate, this.#burst);
+      this.#streams.set(self, stream);
+    }
+    return stream;
+  }
+
+  #counted<T>(stream: Metered, call: () => T): T {
+    try {
+      return call();
+    } catch (error) {
+      if (error instanceof SocketError) stream.errors += 1;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import type { OutgoingDatagram } from '../arena.js';
+import { OutgoingDatagramStream } from '../outgoing-datagram-stream.js';
+import type { Pollable } from '../pollable.js';
+import type { Resource, ResourceTable } from './resource-table.js';
+
+/**
+ * The outgoing half of wasi:sockets/udp as a host implements it: over handles. A host that wants more than the standard does
+ * implements it by delegating to another; see `MeteredOutgoing`.
+ *
+ * Each method throws SocketError for an error result, and Trap where the guest broke the contract: a dropped or made-up
+ * handle, a `send` beyond its permit.
+ */
+export interface HostOutgoingDatagramStream {
+  /** `check-send`: the number of datagrams that the next `send` may take. */
+  checkSend(self: Resource<OutgoingDatagramStream>): bigint;
+  /** `send`: how many of the datagrams were accepted. */
+  send(self: Resource<OutgoingDatagramStream>, datagrams: readonly OutgoingDatagram[]): bigint;
+  /** `subscribe`: a pollable that is ready when `checkSend` would give at least 1 or an error. */
+  subscribe(self: Resource<OutgoingDatagramStream>): Resource<Pollable>;
+  /** Drops the stream; its handle is void then. */
+  drop(self: Resource<OutgoingDatagramStream>): void;
+}
+
+/** The streams of a table, by their handles. */
+export class TableOutgoing implements HostOutgoingDatagramStream {
+  readonly #table: ResourceTable;
+
+  constructor(table: ResourceTable) {
+    this.#table = table;
+  }
+
+  checkSend(self: Resource<OutgoingDatagramStream>): bigint {
+    return this.#stream(self).checkSend();
+  }
+
+  send(self: Resource<OutgoingDatagramStream>, datagrams: readonly OutgoingDatagram[]): bigint {
+    return this.#stream(self).send(datagrams);
+  }
+
+  subscribe(self: Resource<OutgoingDatagramStream>): Resource<Pollable> {
+    return this.#table.push(this.#stream(self).subscribe());
+  }
+
+  drop(self: Resource<OutgoingDatagramStream>): void {
+    this.#stream(self);
+    this.#table.drop(self);
+  }
+
+  #stream(self: Resource<OutgoingDatagramStream>): OutgoingDatagramStream {
+    return this.#table.get(self, OutgoingDatagramStream);
+  }
+}

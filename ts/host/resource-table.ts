@@ -1,0 +1,81 @@
+import { Trap } from '../errors.js';
+
+declare const resource: unique symbol;
+
+/** The handle of a resource of type T: what a guest holds of it. */
+export type Resource<T> = number & { readonly [resource]: T };
+
+/** A type of resources. */
+type Type<T> = { prototype: T; name: string };
+
+/** The first handle. Beside jco the shim has pollables of its own, counted from 1: the two must not meet. */
+const FIRST = 2 ** 28;
+
+/** One more than the last handle: jco marks the handles that a guest owns with this bit. */
+const END = 2 ** 30;
+
+/** The resources of one guest by their handles. A handle names one resource, and after its drop no other one soon. */
+export class ResourceTable implements Disposable {
+  readonly #resources = new Map<number, Disposable>();
+  #next = FIRST;
+
+  /** How many resources the table holds. */
+  get size(): number {
+    return this.#resources.size;
+  }
+
+  /** Takes a resource in; its handle. */
+  push<T extends Disposable>(value: T): Resource<T> {
+    while (this.#resources.has(this.#next)) this.#advance();
+    const handle = this.#next;
+    this.#resources.set(handle, value);
+    this.#advance();
+    return handle as Resource<T>;
+  }
+
+  has(handle: number): boolean {
+    return this.#resources.has(handle);
+  }
+
+  /** Whether the handle names a resource of that type. */
+  holds<T extends Disposable>(handle: number, type: Type<T>): handle is Resource<T> {
+    const value = this.#resources.get(handle);
+    return value !== undefined && Object.prototype.isPrototypeOf.call(type.prototype, value);
+  }
+
+  /** The resource of a handle. Traps where the handle was dropped, was never given, or names a resource of another type. */
+  get<T extends Disposable>(handle: Resource<T>, type: Type<T>): T {
+    if (this.holds(handle, type)) return this.#resources.get(handle) as T;
+    const value = this.#resources.get(handle);
+    const found = value === undefined ? 'it names nothing (dropped?)' : `it names a ${value.constructor.name}`;
+    throw new Trap(
+      `handle ${handle} must name a ${type.name}, ${found}: use the handle that was returned, until it is dropped`,
+    );
+  }
+
+  /** Takes the resource of a handle out, alive; traps as `get` does. */
+  take<T extends Disposable>(handle: Resource<T>, type: Type<T>): T {
+    const value = this.get(handle, type);
+    this.#resources.delete(handle);
+    return value;
+  }
+
+  /** Drops the resource of a handle. Traps where it was dropped, or never given. */
+  drop(handle: number): void {
+    const value = this.#resources.get(handle);
+    if (value === undefined) throw new Trap(`handle ${handle} names nothing: drop each handle once`);
+    this.#resources.delete(handle);
+    value[Symbol.dispose]();
+  }
+
+  /** Drops every resource: what the guest left behind. */
+  [Symbol.dispose](): void {
+    const values = [...this.#resources.values()];
+    this.#resources.clear();
+    for (const value of values) value[Symbol.dispose]();
+  }
+
+  #advance(): void {
+    this.#next = this.#next + 1 === END ? FIRST : this.#next + 1;
+  }
+}

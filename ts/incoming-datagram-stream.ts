@@ -1,0 +1,183 @@
+import { decodeAddress, type IpSocketAddress, SLOT_WORDS, type Slot } from './address.js';
+import type { Descriptor } from './descriptor.js';
+import { samePeer } from './destination.js';
+import { Trap } from './errors.js';
+import { IncomingBatch } from './incoming-batch.js';
+import { LAYOUT } from './layout.js';
+import { native, READABLE, systemError } from './native.js';
+import { Pollable } from './pollable.js';
+import { forsake } from './readiness.js';
+import { Turn } from './turn.js';
+
+/** `incoming-datagram` of wasi:sockets/udp. */
+export interface IncomingDatagram {
+  /** The payload, as it was sent: 0 to 65,527 bytes. Datagrams of one `receive` share a buffer. */
+  data: Uint8Array;
+  /** The source. Datagrams of one source that follow each other share the object. */
+  remoteAddress: IpSocketAddress;
+}
+
+/** Whom a stream hears. */
+export interface Sources {
+  /** The address that the stream is connected to. */
+  readonly remote: Slot | undefined;
+  /** Whether the policy lets datagrams of the address in; without one, every address passes. */
+  readonly permits: ((address: IpSocketAddress) => boolean) | undefined;
+  /** Hears how many datagrams were dropped because their source may not be heard. */
+  readonly onRefused?: ((count: number) => void) | undefined;
+}
+
+/** The most datagrams of one call. */
+const MOST = LAYOUT.maxDatagrams;
+
+/** Native receives of one call, where what comes is not to be heard: enough for a full queue, and an end to a flood. */
+const PASSES = 16;
+
+/** The batch of this thread, while no receive uses it: a receive is synchronous, so one is enough. */
+let spare: IncomingBatch | undefined;
+
+/** `incoming-datagram-stream` of wasi:sockets/udp@0.2: the receiving half of a bound socket. */
+export class IncomingDatagramStream {
+  #descriptor: Descriptor | undefined;
+  readonly #sources: Sources;
+  #refused = 0;
+
+  /** @internal Takes a share of the descriptor. */
+  constructor(descriptor: Descriptor, sources: Sources) {
+    this.#descriptor = descriptor.share();
+    this.#sources = sources;
+  }
+
+  /** Datagrams that were dropped because the policy forbids their source, or the stream is connected to another. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** Whether the stream was dropped. */
+  get dropped(): boolean {
+    return this.#descriptor === undefined;
+  }
+
+  /**
+   * The datagrams that are there, at most `maxResults` and at most 1024; none where none is there. Never blocks.
+   *
+   * Throws SocketError with the error that is pending on the socket (such as `connection-refused`), once, and only where no
+   * datagram came before it; never `would-block`. Traps after drop.
+   *
+   * WIT: "attempts to receive up to `max-results` datagrams on the socket without blocking. The returned list may contain
+   * fewer elements than requested, but never more. This function returns successfully with an empty list when either:
+   * `max-results` is 0, or: `max-results` is greater than 0, but no results are immediately available."
+   */
+  receive(maxResults: bigint | number = MOST): IncomingDatagram[] {
+    const batch = spare ?? new IncomingBatch();
+    spare = undefined;
+    try {
+      return copies(batch, this.receiveInto(batch, maxResults));
+    } finally {
+      spare = batch;
+    }
+  }
+
+  /** As `receive`, into a batch of the caller's, in place of what it held; how many came. */
+  receiveInto(batch: IncomingBatch, maxResults: bigint | number = MOST): number {
+    const descriptor = this.#live('receive');
+    batch.fill(0);
+    const max = Math.min(Number(maxResults), MOST);
+    if (!(max >= 0))
+      throw new RangeError(`receive() takes a number of datagrams, got ${maxResults}: leave it out for all`);
+    if (max === 0) return 0;
+    for (let pass = 0; pass < PASSES; pass++) {
+      const count = native.receive(descriptor.socket, batch.payload, batch.table, max);
+      descriptor.used();
+      if (count < 0) throw systemError('receive', -count);
+      this.#hear(batch, count);
+      if (batch.count > 0 || count === 0) break;
+    }
+    return batch.count;
+  }
+
+  /**
+   * A pollable that is ready when a datagram is there, or an error.
+   *
+   * WIT: "Create a `pollable` which will resolve once the stream is ready to receive again."
+   */
+  subscribe(): Pollable {
+    const descriptor = this.#live('subscribe');
+    const granted = () => {
+      this.#live('the pollable');
+      return false;
+    };
+    return new Pollable({ event: { descriptor, interest: READABLE, granted } });
+  }
+
+  /** Batches as they come, until the stream is dropped. The event loop gets its turn between them. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<IncomingDatagram[], void, undefined> {
+    const turn = new Turn();
+    while (!this.dropped) {
+      const batch = this.receive();
+      if (batch.length > 0) {
+        yield batch;
+        await turn.give();
+        continue;
+      }
+      try {
+        await this.subscribe().wait();
+      } catch (error) {
+        if (!(this.dropped && error instanceof Trap)) throw error;
+      }
+    }
+  }
+
+  /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
+  [Symbol.dispose](): void {
+    const descriptor = this.#descriptor;
+    if (descriptor === undefined) return;
+    this.#descriptor = undefined;
+    forsake(descriptor.socket, READABLE);
+    descriptor.release();
+  }
+
+  #live(method: string): Descriptor {
+    if (this.#descriptor !== undefined) return this.#descriptor;
+    throw new Trap(`${method}: the incoming-datagram-stream was dropped and cannot be used: open another`);
+  }
+
+  /**
+   * Keeps of `count` received entries those that the stream may hear.
+   *
+   * WIT: "`receive` will only return datagrams sent from the provided `remote-address`". The kernel sees to that, but for
+   * what was queued before the socket was connected.
+   */
+  #hear(batch: IncomingBatch, count: number): void {
+    const { remote, permits } = this.#sources;
+    if (remote === undefined && permits === undefined) {
+      batch.fill(count);
+      return;
+    }
+    const refused = batch.filter(count, (address) => {
+      if (remote !== undefined && !samePeer(batch.slots, address * SLOT_WORDS, remote)) return false;
+      return permits === undefined || permits(decodeAddress(batch.slots, address));
+    });
+    if (refused === 0) return;
+    this.#refused += refused;
+    this.#sources.onRefused?.(refused);
+  }
+}
+
+/** The batch as objects, with one copy of its bytes. */
+function copies(batch: IncomingBatch, count: number): IncomingDatagram[] {
+  const views = Array.from({ length: count }, (_, index) => batch.data(index));
+  const bytes = new Uint8Array(views.reduce((sum, view) => sum + view.length, 0));
+  let position = 0;
+  let slot = -1;
+  let remoteAddress!: IpSocketAddress;
+  return views.map((view, index) => {
+    if (batch.addressIndex(index) !== slot) {
+      slot = batch.addressIndex(index);
+      remoteAddress = decodeAddress(batch.slots, slot);
+    }
+    bytes.set(view, position);
+    position += view.length;
+    return { data: bytes.subarray(position - view.length, position), remoteAddress };
+  });
+}
