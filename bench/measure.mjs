@@ -3,30 +3,35 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sendersOf } from './cases.mjs';
 import { openReceiver, openSender } from './processes.mjs';
 
-/** Nanoseconds a datagram by sender, and why a sender has none. Senders whose runtime is not here are left out. */
-export async function measure(case_, { rounds, milliseconds }) {
-  const { receiver, to } = await openReceiver(case_);
-  const opened = await Promise.all(sendersOf(case_).map(async (name) => [name, await openSender(name, case_, to)]));
-  const senders = opened.filter(([, child]) => child !== undefined);
+/**
+ * Nanoseconds a datagram by sender, and why a sender has none. Senders whose runtime is not here are left out. Each
+ * generation is a set of new processes: the same code can be quick in one and slow in the next, by where it lies in memory.
+ */
+export async function measure(case_, { generations, rounds, milliseconds }) {
   const failures = {};
   const nanoseconds = {};
-  try {
-    for (const [name, child] of senders) {
-      const failure = await checkReceipt(child, receiver, case_);
-      if (failure) failures[name] = failure;
-    }
-    await receiver.ask('unread');
-    for (let round = 0; round < rounds; round++) {
+  for (let generation = 0; generation < generations; generation++) {
+    const { receiver, to } = await openReceiver(case_);
+    const opened = await Promise.all(sendersOf(case_).map(async (name) => [name, await openSender(name, case_, to)]));
+    const senders = opened.filter(([name, child]) => child !== undefined && !failures[name]);
+    try {
       for (const [name, child] of senders) {
-        if (failures[name]) continue;
-        const answer = await child.ask(milliseconds);
-        if (answer.startsWith('failed')) failures[name] = answer;
-        else nanoseconds[name] = Math.min(nanoseconds[name] ?? Number.POSITIVE_INFINITY, Number(answer));
+        const failure = await checkReceipt(child, receiver, case_);
+        if (failure) failures[name] = failure;
       }
+      await receiver.ask('unread');
+      for (let round = 0; round < rounds; round++) {
+        for (const [name, child] of senders) {
+          if (failures[name]) continue;
+          const answer = await child.ask(milliseconds);
+          if (answer.startsWith('failed')) failures[name] = answer;
+          else nanoseconds[name] = Math.min(nanoseconds[name] ?? Number.POSITIVE_INFINITY, Number(answer));
+        }
+      }
+    } finally {
+      for (const [, child] of opened) child?.end();
+      receiver.end();
     }
-  } finally {
-    for (const [, child] of senders) child.end();
-    receiver.end();
   }
   return { nanoseconds, failures };
 }

@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const SLICES = options.quick ? { rounds: 10, milliseconds: 30 } : { rounds: 10, milliseconds: 40 };
+const SLICES = { generations: 2, rounds: 5, milliseconds: 30 };
 const results = fileURLToPath(new URL('results/', import.meta.url));
 
 const report = await run();

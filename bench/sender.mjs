@@ -46,8 +46,9 @@ const kinds = {
     const { outgoing, addresses } = await open();
     const writer = outgoing.writer();
     writer.bytes.fill(0x5a);
+    const datagrams = datas.map(({ length }, i) => ({ length, address: addresses[i % addresses.length] }));
     return () => {
-      for (let i = 0; i < batch; i++) writer.commit(datas[i].length, addresses[i % addresses.length]);
+      for (const { length, address } of datagrams) writer.commit(length, address);
       if (outgoing.checkSend() === 0n) outgoing.subscribe().block();
       const accepted = Number(writer.flush());
       writer.clear();
