@@ -5,9 +5,10 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { PLATFORMS } from '../dist/binary.js';
+import { PLATFORMS, system } from '../dist/binary.js';
 import { binaryPath, native } from '../dist/native.js';
 import { VERSION } from '../dist/version.js';
+import { RUNTIME } from './support/runtime.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const scratch = mkdtempSync(path.join(os.tmpdir(), 'wasi-udp-binary-'));
@@ -23,8 +24,13 @@ function load(name: string, env: NodeJS.ProcessEnv = {}, prelude = '', packages:
     mkdirSync(path.join(folder, 'node_modules', id), { recursive: true });
     writeFileSync(path.join(folder, 'node_modules', id, 'index.js'), source);
   }
-  const script = `${prelude}; import(process.argv[1]).catch((error) => console.log(error.code + '\\n' + error.message))`;
-  const run = spawnSync(process.execPath, ['-e', script, path.join(folder, 'dist/index.js')], {
+  const main = path.join(folder, 'main.mjs');
+  writeFileSync(
+    main,
+    `${prelude};\nimport('./dist/index.js').catch((error) => console.log(error.code + '\\n' + error.message));\n`,
+  );
+  const [runtime, ...args] = RUNTIME;
+  const run = spawnSync(runtime!, [...args, main], {
     env: { ...process.env, NAPI_RS_NATIVE_LIBRARY_PATH: '', ...env },
     encoding: 'utf8',
   });
@@ -54,8 +60,8 @@ describe('the binary', () => {
   test('none installed: the error names the platform, what was tried, and the package to install', () => {
     const text = load('none');
     expect(text).toMatch(/^ERR_WASI_UDP_BINARY\nwasi-udp found no binary for /);
-    expect(text).toContain(`${process.platform}-${process.arch}`);
-    expect(text).toContain(`Node.js ${process.versions.node}`);
+    expect(text).toContain(`no binary for ${system()}. It tried:`);
+    expect(system()).toContain(`${process.platform}-${process.arch}`);
     expect(text).toContain(`../wasi-udp.${mine}.node: `);
     expect(text).toContain(`wasi-udp-${mine}: `);
     expect(text).toContain(`Install wasi-udp-${mine}`);

@@ -1,20 +1,23 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { system } from '../dist/binary.js';
 import { binaryPath, native } from '../dist/native.js';
+import { RUNTIME } from './support/runtime.js';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 
+const [runtime, ...args] = RUNTIME;
+
 function doctor(env: NodeJS.ProcessEnv = {}) {
-  return spawnSync(process.execPath, [main, 'doctor'], { env: { ...process.env, ...env }, encoding: 'utf8' });
+  return spawnSync(runtime!, [...args, main, 'doctor'], { env: { ...process.env, ...env }, encoding: 'utf8' });
 }
 
 describe('wasi-udp doctor', () => {
   test('tells platform, runtime, binary, what is in use, and sends to itself', () => {
     const { stdout, status } = doctor();
     expect(status).toBe(0);
-    expect(stdout).toContain(`${process.platform}-${process.arch}`);
-    expect(stdout).toContain(process.versions.node);
+    expect(stdout).toContain(system());
     expect(stdout).toContain(binaryPath);
     expect(stdout).toMatch(new RegExp(`^sends +${native.features().backend}, `, 'm'));
     expect(stdout).toMatch(/^receives +\w+, with/m);

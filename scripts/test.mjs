@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { RUNTIMES, runtime } from './runtimes.mjs';
 import { requireRust, root, setupOrExit } from './setup.mjs';
 
 /** Each suite, by name; those of `npm test` first. */
@@ -16,6 +17,8 @@ const SUITES = {
   'vitest-portable': async () => vitest('vitest-portable', { WASI_UDP_TEST_ADDON: await buildPortable() }),
   // The same tests with a poller thread in place of the event loop's own.
   'vitest-thread': () => vitest('vitest-thread', { WASI_UDP_POLLER: 'thread' }),
+  // The same tests on other runtimes.
+  ...Object.fromEntries(Object.keys(RUNTIMES).map((name) => [`vitest-${name}`, () => vitestOn(name)])),
 };
 const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
 
@@ -34,12 +37,17 @@ async function cargo(...args) {
   return truthful(counts, code);
 }
 
+/** Runs vitest on another runtime: fewer rounds, since what they look for is the addon's, and was looked for already. */
+function vitestOn(name) {
+  return vitest(`vitest-${name}`, { WASI_UDP_TEST_ROUNDS: '20' }, runtime(name));
+}
+
 /** Runs vitest; reads the counts from its JSON report. */
-async function vitest(name, environment = {}) {
+async function vitest(name, environment = {}, [program, ...options] = [process.execPath]) {
   const report = path.join(root, 'build', `${name}.json`);
   fs.rmSync(report, { force: true });
   const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
-  const { code } = await run(process.execPath, ['node_modules/vitest/vitest.mjs', ...args], environment);
+  const { code } = await run(program, [...options, 'node_modules/vitest/vitest.mjs', ...args], environment);
   if (!fs.existsSync(report)) return truthful({ passed: 0, failed: 0, skipped: 0 }, code);
   const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = readJson(report);
   // A file that does not load has no tests to fail.

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 
 /**
  * The newest glibc version whose symbols a binary needs, read from its version names; throws where it is above the floor.
@@ -12,4 +13,9 @@ export function glibcFloor(binary, floor) {
     throw new Error(`${binary} needs glibc ${newest}, above the floor of ${floor}`);
   }
   return newest;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [, , binary, floor] = process.argv;
+  console.log(`${binary} needs glibc ${glibcFloor(binary, floor)}`);
 }

@@ -202,8 +202,13 @@ test('errors: the table names the codes of the system that this is', () => {
   assert.equal(native.errorInfo(12_345).code, 'unknown');
 });
 
-test('reconnect: the port survives', () => {
-  const udp = openUdp({ local: '127.0.0.1:0', remote: '127.0.0.1:9' });
+test('reconnect: the port survives', async () => {
+  // A port that is named: wine's sockets are Linux's, which give up a port of their own choice.
+  const other = dgram.createSocket('udp4').bind(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address();
+  await new Promise((resolve) => other.close(resolve));
+  const udp = openUdp({ local: `127.0.0.1:${port}`, remote: '127.0.0.1:9' });
   const before = formatSocketAddress(udp.socket.localAddress());
   const { descriptor } = udp.socket;
   descriptor.connect(slotOf(9, 10));

