@@ -74,6 +74,12 @@ function modules() {
   );
   check('ES module', () => expect(run('node', at('consumer.mjs')), /^sent 1n$/m));
   check('CommonJS', () => expect(run('node', at('consumer.cjs')), /^sent 1n$/m));
+  // The optional peers, from this checkout.
+  fs.symlinkSync(path.join(root, 'node_modules/@bytecodealliance'), at('node_modules/@bytecodealliance'));
+  write('jco.mjs', "import { createHost } from 'wasi-udp/jco'; console.log(Object.keys(createHost().imports()));");
+  write('jco.cjs', "const { createHost } = require('wasi-udp/jco'); console.log(Object.keys(createHost().imports()));");
+  check('wasi-udp/jco, ES module', () => expect(run('node', at('jco.mjs')), /'wasi:sockets\/udp'/));
+  check('wasi-udp/jco, CommonJS', () => expect(run('node', at('jco.cjs')), /'wasi:sockets\/udp'/));
   check('both in one process share their classes', () => expect(run('node', at('both.cjs')), /^true$/m));
 }
 

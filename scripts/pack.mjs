@@ -16,7 +16,7 @@ const MAX_TARBALL_BYTES = 300_000;
 const MAX_BINARY_BYTES = 1_500_000;
 /** What no package holds: tests, sources of the build, lockfiles, settings. */
 const FORBIDDEN =
-  /(^|\/)(__test__|test|crates|scripts|bench|src|target|\.ci|\.github)\/|\.(rs|tsbuildinfo|tgz)$|lock|Cargo|tsconfig|biome|vitest/;
+  /(^|\/)(__test__|test|crates|scripts|bench|src|target|\.ci|\.github)\/|\.(rs|lock|tsbuildinfo|tgz)$|(package-lock|npm-shrinkwrap|tsconfig|biome|vitest\.config)\./;
 
 const folder = path.join(root, 'build', 'pack');
 
