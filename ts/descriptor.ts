@@ -1,5 +1,5 @@
 import { decodeAddress, type IpSocketAddress, newSlot, type Slot, slotBytes } from './address.js';
-import { Trap } from './errors.js';
+import { SocketError, Trap } from './errors.js';
 import { type Family, native, systemError } from './native.js';
 
 /** Closes what JavaScript forgot: a descriptor that was collected with owners left. */
@@ -17,7 +17,11 @@ export class Descriptor {
 
   /** Opens a socket, or takes over one that the addon has opened, with its maker as the first owner. */
   constructor(family: Family, socket = native.open(family)) {
-    if (socket < 0) throw systemError('create-udp-socket', -socket);
+    if (socket < 0) {
+      const { code, message, errno } = systemError('create-udp-socket', -socket);
+      // WIT: "`not-supported`: The specified `address-family` is not supported. (EAFNOSUPPORT)".
+      throw new SocketError(errno === 'EAFNOSUPPORT' ? 'not-supported' : code, message, errno);
+    }
     this.#socket = socket;
     this.family = family;
     forgotten.register(this, socket, this);

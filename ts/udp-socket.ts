@@ -5,6 +5,7 @@ import {
   type IpAddressFamily,
   type IpSocketAddress,
   type Slot,
+  show,
 } from './address.js';
 import { Descriptor } from './descriptor.js';
 import { localRefusal, Refusal, refusalError, remoteRefusal } from './destination.js';
@@ -48,9 +49,16 @@ export class UdpSocket {
   /**
    * @internal Opens a socket of the family.
    *
-   * WIT, create-udp-socket: "`new-socket-limit`: The new socket resource could not be created because of a system limit".
+   * WIT, create-udp-socket: "`not-supported`: The specified `address-family` is not supported", "`new-socket-limit`: The new
+   * socket resource could not be created because of a system limit".
    */
   constructor(family: IpAddressFamily, options: UdpSocketOptions = {}) {
+    if (family !== 'ipv4' && family !== 'ipv6') {
+      throw new SocketError(
+        'not-supported',
+        `create-udp-socket: a family is 'ipv4' or 'ipv6', got ${show(family)}: name one`,
+      );
+    }
     this.descriptor = new Descriptor(family === 'ipv4' ? 4 : 6);
     this.#policy = options.policy;
     // Where the kernel cannot coalesce, datagrams come one by one.
