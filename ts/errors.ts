@@ -1,26 +1,30 @@
-/** The error-code enum of wasi:sockets/network@0.2, in the spelling of the WIT. */
-export type ErrorCode =
-  | 'unknown'
-  | 'access-denied'
-  | 'not-supported'
-  | 'invalid-argument'
-  | 'out-of-memory'
-  | 'timeout'
-  | 'concurrency-conflict'
-  | 'not-in-progress'
-  | 'would-block'
-  | 'invalid-state'
-  | 'new-socket-limit'
-  | 'address-not-bindable'
-  | 'address-in-use'
-  | 'remote-unreachable'
-  | 'connection-refused'
-  | 'connection-reset'
-  | 'connection-aborted'
-  | 'datagram-too-large'
-  | 'name-unresolvable'
-  | 'temporary-resolver-failure'
-  | 'permanent-resolver-failure';
+/** The error-codes of wasi:sockets/network@0.2, in the order and spelling of the WIT. */
+export const ERROR_CODES = [
+  'unknown',
+  'access-denied',
+  'not-supported',
+  'invalid-argument',
+  'out-of-memory',
+  'timeout',
+  'concurrency-conflict',
+  'not-in-progress',
+  'would-block',
+  'invalid-state',
+  'new-socket-limit',
+  'address-not-bindable',
+  'address-in-use',
+  'remote-unreachable',
+  'connection-refused',
+  'connection-reset',
+  'connection-aborted',
+  'datagram-too-large',
+  'name-unresolvable',
+  'temporary-resolver-failure',
+  'permanent-resolver-failure',
+] as const;
+
+/** An error-code of wasi:sockets/network@0.2. */
+export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /**
  * An error result of the interface: what a guest sees as `err(code)`.

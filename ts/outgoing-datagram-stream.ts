@@ -16,6 +16,17 @@ const FULL_PERMIT = LAYOUT.maxDatagrams;
 /** The counts as the WIT's u64, made once. */
 const COUNTS = Array.from({ length: FULL_PERMIT + 1 }, (_, count) => BigInt(count));
 
+/** A list of datagrams whose payload stays where it lies. */
+export interface ListInPlace {
+  readonly length: number;
+  /** The memory that holds the datagrams' bytes. */
+  readonly payload: ArrayBuffer;
+  /** Writes the table of the datagrams up to the first that breaks a rule. */
+  pack(arena: Arena, destination: Destination): void;
+  /** The first datagram as an object, for messages. */
+  first(): unknown;
+}
+
 /** The arena of this thread, while no send uses it: a send is synchronous, so one is enough. */
 let spare: Arena | undefined;
 
@@ -95,7 +106,7 @@ export class OutgoingDatagramStream {
     do {
       arena.pack(list, accepted, this.#destination);
       if (arena.count > 0) {
-        const taken = this.#transmit(descriptor, arena, accepted > 0);
+        const taken = this.#transmit(descriptor, arena, arena.payload, accepted > 0);
         accepted += taken;
         if (taken < arena.count) break;
       }
@@ -109,6 +120,24 @@ export class OutgoingDatagramStream {
   }
 
   /**
+   * @internal As `send`, of datagrams that lie in memory of the caller's and are not copied: a guest's. One pass is enough,
+   * since a table holds a permit's worth.
+   */
+  sendInPlace(list: ListInPlace): number {
+    const descriptor = this.#live('send');
+    if (list.length === 0) return 0;
+    this.#permit.use('send', list.length);
+    const arena = spare ?? new Arena();
+    spare = undefined;
+    arena.clear();
+    list.pack(arena, this.#destination);
+    if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', list.first(), this.#destination);
+    const taken = this.#transmit(descriptor, arena, list.payload, false);
+    spare = arena;
+    return taken;
+  }
+
+  /**
    * A writer for producers that have no objects to begin with: they serialize straight into its buffer.
    * Its `flush` obeys the same rules as `send`, the permit included.
    */
@@ -117,7 +146,7 @@ export class OutgoingDatagramStream {
     return new DatagramWriter({
       destination: this.#destination,
       usePermit: (count) => this.#permit.use('flush', count),
-      transmit: (arena) => this.#transmit(this.#live('flush'), arena, false),
+      transmit: (arena) => this.#transmit(this.#live('flush'), arena, arena.payload, false),
     });
   }
 
@@ -150,8 +179,8 @@ export class OutgoingDatagramStream {
   }
 
   /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */
-  #transmit(descriptor: Descriptor, arena: Arena, isLaterPass: boolean): number {
-    const taken = native.send(descriptor.socket, arena.payload, arena.table, arena.count, arena.addresses);
+  #transmit(descriptor: Descriptor, arena: Arena, payload: ArrayBuffer, isLaterPass: boolean): number {
+    const taken = native.send(descriptor.socket, payload, arena.table, arena.count, arena.addresses);
     if (taken !== arena.count) this.#unsure = true;
     if (taken < 0 && isLaterPass) native.deferError(descriptor.socket, -taken);
     descriptor.used();

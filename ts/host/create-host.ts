@@ -1,4 +1,6 @@
 import type { Pollable } from '../pollable.js';
+import { coreForms } from './core/functions.js';
+import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
 import { guestInterfaces } from './guest.js';
 import { guestPoll, type MixedPoll } from './guest-poll.js';
 import { monotonicClock } from './monotonic-clock.js';
@@ -27,6 +29,11 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
   readonly table: ResourceTable;
   /** Datagrams that were dropped because the guest may not hear their source. */
   readonly refused: number;
+  /**
+   * The same as core functions, for a core module with no component around it: handles are numbers of the guest's table,
+   * lists are read and written where the guest has them. `WebAssembly.instantiate(module, host.coreImports(...))` runs it.
+   */
+  coreImports(options: CoreImportsOptions): CoreImports;
   /** All of it as an import object for jco's `instantiate`; spread it over the shim's. */
   imports(): Record<string, object>;
 }
@@ -55,6 +62,15 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   const { pollable = (one: Pollable) => new poll.Pollable(table.push(one)) } = neighbours;
   const interfaces = guestInterfaces({ table, outgoing, sockets, pollable });
   const clock = monotonicClock(pollable);
+  const forms = coreForms({ table, outgoing, sockets });
+  const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) => attachCoreForms(table, forms[name], to);
+  attach('wasi:sockets/udp-create-socket', interfaces.udpCreateSocket);
+  attach('wasi:sockets/instance-network', interfaces.instanceNetwork);
+  attach('wasi:sockets/udp', interfaces.udp);
+  // Another host's pollables are objects, which a core form never sees.
+  if (neighbours.pollable === undefined) attach('subscribe', interfaces.udp);
+  if (neighbours.pollable === undefined && neighbours.mixed === undefined && !options.async)
+    attach('wasi:io/poll', poll);
   return {
     ...interfaces,
     poll,
@@ -64,6 +80,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     get refused() {
       return policy?.refused ?? 0;
     },
+    coreImports: (core) => coreImports(table, forms, core),
     imports: () => ({
       'wasi:sockets/udp': interfaces.udp,
       'wasi:sockets/udp-create-socket': interfaces.udpCreateSocket,

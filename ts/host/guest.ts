@@ -73,6 +73,8 @@ export function guestInterfaces(context: GuestContext) {
 
   /** `network`: an opaque token. What a guest may do is the host's to say, whatever network it names. */
   class Network {}
+  // Where the core form gave it out, it stands in the table.
+  Object.assign(Network, { [cabiDispose]: (handle: number) => table.has(handle) && table.drop(handle) });
   const theNetwork = new Network();
 
   class GuestUdpSocket extends Guest {

@@ -4,7 +4,7 @@ import { Pollable } from '../pollable.js';
 const NEVER = 2n ** 63n - 1n;
 
 /** `wasi:clocks/monotonic-clock`, with `wrap` making a guest's object of a pollable. */
-export function monotonicClock(wrap: (pollable: Pollable) => object) {
+export function monotonicClock<T>(wrap: (pollable: Pollable) => T) {
   const at = (instant: bigint) => {
     const moment = instant < NEVER ? instant : NEVER;
     return wrap(new Pollable({ readyAt: () => moment }));

@@ -1,0 +1,131 @@
+import { decodeAddress, newSlot, SLOT_WORDS } from '../../address.js';
+import type { Arena, OutgoingDatagram } from '../../arena.js';
+import { type Destination, MAX_PAYLOAD, Refusal } from '../../destination.js';
+import { Trap } from '../../errors.js';
+import type { IncomingBatch } from '../../incoming-batch.js';
+import { LAYOUT } from '../../layout.js';
+import type { ListInPlace } from '../../outgoing-datagram-stream.js';
+import { ADDRESS_BYTES, readAddress, sameInMemory, writeAddress } from './address-layout.js';
+import type { GuestMemory } from './memory.js';
+
+/**
+ * outgoing-datagram in a guest's memory: 44 bytes, aligned to 4: data (pointer and length), whether there is an address
+ * (byte 8), the address (at 12).
+ */
+const OUTGOING_BYTES = 44;
+const OUTGOING_WORDS = OUTGOING_BYTES / 4;
+
+/** incoming-datagram: 40 bytes, aligned to 4: data (pointer and length), the address (at 8). */
+const INCOMING_BYTES = 8 + ADDRESS_BYTES;
+
+const ENTRY_WORDS = LAYOUT.entryBytes / 4;
+
+/** A list of outgoing-datagram where the guest has it. `at` points it to the list of a call. */
+export class OutgoingList implements ListInPlace {
+  readonly #memory: GuestMemory;
+  #word = 0;
+  length = 0;
+
+  constructor(memory: GuestMemory) {
+    this.#memory = memory;
+  }
+
+  /** Traps where the list lies outside the memory, or askew. */
+  at(pointer: number, length: number): this {
+    this.length = length >>> 0;
+    this.#word = this.#memory.area(pointer, this.length * OUTGOING_BYTES, 4) >>> 2;
+    return this;
+  }
+
+  get payload(): ArrayBuffer {
+    return this.#memory.buffer;
+  }
+
+  /**
+   * Every entry is looked at, whether it is sent or not: what the ABI would trap for when it lifts a list (a payload outside
+   * the memory, a case that is none) traps before anything is sent.
+   */
+  pack(arena: Arena, destination: Destination): void {
+    const { words } = this.#memory;
+    const { entries, slots } = arena;
+    const largest = MAX_PAYLOAD[destination.family];
+    let index = -1;
+    let packed = 0;
+    // The entry whose address has the index, where one has.
+    let known = -1;
+    for (let i = 0, word = this.#word; i < this.length; i++, word += OUTGOING_WORDS) {
+      const hasAddress = this.#hasAddress(word, i);
+      const length = words[word + 1]!;
+      const address = word + 3;
+      if (hasAddress && (known < 0 || !sameInMemory(words, known, address))) {
+        readAddress(words, address, slots, arena.addresses * SLOT_WORDS);
+        known = -1;
+      }
+      if (arena.refusal !== Refusal.None) continue;
+      if (length > largest) {
+        arena.refusal = Refusal.TooLarge;
+        continue;
+      }
+      if (!hasAddress) {
+        index = arena.indexOf(undefined, destination);
+        known = -1;
+      } else if (known < 0) {
+        index = arena.indexOfCandidate(destination);
+        known = address;
+      }
+      if (index < 0) continue;
+      entries[packed] = words[word]!;
+      entries[packed + 1] = length;
+      entries[packed + 2] = index;
+      packed += ENTRY_WORDS;
+    }
+    arena.count = packed / ENTRY_WORDS;
+  }
+
+  first(): OutgoingDatagram {
+    return this.objects(1)[0]!;
+  }
+
+  /** The first datagrams as objects, whose data are views: for hosts that take objects. */
+  objects(count = this.length): OutgoingDatagram[] {
+    const { words, bytes } = this.#memory;
+    return Array.from({ length: count }, (_, i) => {
+      const word = this.#word + i * OUTGOING_WORDS;
+      const hasAddress = this.#hasAddress(word, i);
+      const data = bytes.subarray(words[word], words[word]! + words[word + 1]!);
+      if (!hasAddress) return { data };
+      const slot = newSlot();
+      readAddress(words, word + 3, slot, 0);
+      return { data, remoteAddress: decodeAddress(slot) };
+    });
+  }
+
+  /** Whether the datagram at a word names an address. Traps where its payload lies outside the memory, or its case is none. */
+  #hasAddress(word: number, index: number): boolean {
+    const { words, bytes } = this.#memory;
+    const data = words[word]!;
+    const length = words[word + 1]!;
+    if (data + length > bytes.length) {
+      throw new Trap(`the guest's memory has ${bytes.length} bytes, datagram ${index} names ${length} at ${data}`);
+    }
+    const discriminant = words[word + 2]! & 0xff;
+    if (discriminant > 1)
+      throw new Trap(`an option is case 0 or 1, datagram ${index} of the guest has ${discriminant}`);
+    return discriminant === 1;
+  }
+}
+
+/** Writes a batch as a list of incoming-datagram into blocks of the guest's; its pointer. */
+export function lowerBatch(batch: IncomingBatch, memory: GuestMemory): number {
+  const list = memory.allocate(batch.count * INCOMING_BYTES, 4);
+  for (let i = 0; i < batch.count; i++) {
+    const data = batch.data(i);
+    const pointer = memory.allocate(data.length, 1);
+    memory.bytes.set(data, pointer);
+    const at = list + i * INCOMING_BYTES;
+    memory.words[at >>> 2] = pointer;
+    memory.words[(at >>> 2) + 1] = data.length;
+    writeAddress(batch.slots, batch.addressIndex(i) * SLOT_WORDS, memory, at + 8);
+  }
+  return list;
+}

@@ -1,0 +1,319 @@
+import type { IpAddressFamily, IpSocketAddress } from '../../address.js';
+import { encodeAddress } from '../../address.js';
+import { ERROR_CODES, SocketError, Trap } from '../../errors.js';
+import { IncomingBatch } from '../../incoming-batch.js';
+import { IncomingDatagramStream } from '../../incoming-datagram-stream.js';
+import { OutgoingDatagramStream } from '../../outgoing-datagram-stream.js';
+import { Pollable, poll } from '../../pollable.js';
+import { UdpSocket } from '../../udp-socket.js';
+import type { GuestContext } from '../guest.js';
+import { monotonicClock } from '../monotonic-clock.js';
+import { TableOutgoing } from '../outgoing.js';
+import type { Resource } from '../resource-table.js';
+import { ADDRESS_BYTES, FLAT_ADDRESS, liftFlatAddress, writeAddress } from './address-layout.js';
+import { lowerBatch, OutgoingList } from './datagram-lists.js';
+import type { Handles, Type } from './handles.js';
+import type { GuestMemory } from './memory.js';
+
+/** An opaque `network`, where the guest's numbers come from the table. */
+export class Network {
+  [Symbol.dispose](): void {}
+}
+
+/** What a core function works with: one of each a component instance and function. */
+export interface Abi {
+  readonly memory: GuestMemory;
+  readonly handles: Handles;
+}
+
+/** A core function: flat parameters, 64-bit ones as bigint; results of more than one value are written at the last pointer. */
+export type CoreFunction = (...values: never[]) => unknown;
+
+/** The core form of a function, made for an instance; and the type of its handle table, where it has a single one. */
+export interface CoreForm {
+  readonly only?: Type<Disposable>;
+  readonly lower: (abi: Abi) => CoreFunction;
+}
+
+/**
+ * The core forms of the UDP interfaces and of poll, by their names in the WIT: they read and write the guest's memory, and
+ * leave the rules to the very resources that the ordinary forms use.
+ */
+export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'sockets'>) {
+  const { table, outgoing } = context;
+
+  /** Writes `result<T, error-code>` of so many bytes: `ok` writes T at `pointer + at`. Nothing is done where it has no room. */
+  function result(memory: GuestMemory, pointer: number, size: number, at: number, ok: (value: number) => void): void {
+    const area = memory.look().area(pointer, size, at);
+    try {
+      ok(area + at);
+      memory.bytes[area] = 0;
+    } catch (error) {
+      if (!(error instanceof SocketError)) throw error;
+      memory.look().bytes[area] = 1;
+      memory.bytes[area + at] = ERROR_CODES.indexOf(error.payload);
+    }
+  }
+
+  /** A method that takes a resource and maybe one value, and returns `result<_, error-code>`. */
+  const setter = <T extends Disposable, V = never>(type: Type<T>, act: (self: T, value: V) => void): CoreForm => ({
+    only: type,
+    lower:
+      ({ memory, handles }) =>
+      (...values: unknown[]) => {
+        const self = table.get(handles.handle(values[0] as number, type), type);
+        result(memory, values.at(-1) as number, 2, 1, () => act(self, values[1] as V));
+      },
+  });
+
+  const byteGetter = (get: (self: UdpSocket) => number): CoreForm => ({
+    only: UdpSocket,
+    lower:
+      ({ memory, handles }) =>
+      (handle: number, pointer: number) => {
+        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        result(memory, pointer, 2, 1, (at) => {
+          memory.bytes[at] = get(self);
+        });
+      },
+  });
+
+  const u64Getter = (get: (self: UdpSocket) => bigint): CoreForm => ({
+    only: UdpSocket,
+    lower:
+      ({ memory, handles }) =>
+      (handle: number, pointer: number) => {
+        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        result(memory, pointer, 16, 8, (at) => memory.setU64(at, get(self)));
+      },
+  });
+
+  const addressGetter = (get: (self: UdpSocket) => IpSocketAddress): CoreForm => ({
+    only: UdpSocket,
+    lower:
+      ({ memory, handles }) =>
+      (handle: number, pointer: number) => {
+        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        result(memory, pointer, 4 + ADDRESS_BYTES, 4, (at) => writeAddress(encodeAddress(get(self)), 0, memory, at));
+      },
+  });
+
+  const subscribe = <T extends Disposable & { subscribe(): Pollable }>(type: Type<T>): CoreForm => ({
+    lower:
+      ({ handles }) =>
+      (handle: number) =>
+        handles.own(table.get(handles.handle(handle, type), type).subscribe(), Pollable),
+  });
+
+  const createUdpSocket: CoreForm = {
+    only: UdpSocket,
+    lower:
+      ({ memory, handles }) =>
+      (family: number, pointer: number) => {
+        const name: IpAddressFamily | undefined = (['ipv4', 'ipv6'] as const)[family];
+        if (name === undefined) throw new Trap(`an ip-address-family is 0 or 1, the guest gave ${family}`);
+        result(memory, pointer, 8, 4, (at) => {
+          memory.words[at >>> 2] = handles.own(new UdpSocket(name, context.sockets), UdpSocket);
+        });
+      },
+  };
+
+  const startBind: CoreForm = {
+    lower:
+      ({ memory, handles }) =>
+      (handle: number, network: number, ...rest: number[]) => {
+        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        handles.live(network);
+        const address = liftFlatAddress(rest, 0);
+        result(memory, rest[FLAT_ADDRESS]!, 2, 1, () => self.startBind(address));
+      },
+  };
+
+  const stream: CoreForm = {
+    lower:
+      ({ memory, handles }) =>
+      (handle: number, isSome: number, ...rest: number[]) => {
+        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        if (isSome >>> 0 > 1) throw new Trap(`an option is case 0 or 1, the guest gave ${isSome}`);
+        const remote = isSome === 1 ? liftFlatAddress(rest, 0) : undefined;
+        result(memory, rest[FLAT_ADDRESS]!, 12, 4, (at) => {
+          const [incoming, outgoingStream] = self.stream(remote);
+          memory.words[at >>> 2] = handles.own(incoming, IncomingDatagramStream);
+          memory.words[(at >>> 2) + 1] = handles.own(outgoingStream, OutgoingDatagramStream);
+        });
+      },
+  };
+
+  const receive: CoreForm = {
+    only: IncomingDatagramStream,
+    lower: ({ memory, handles }) => {
+      // Its own: the guest's allocator runs while the batch is passed on.
+      let spare: IncomingBatch | undefined;
+      return (handle: number, max: bigint, pointer: number) => {
+        const self = table.get(handles.handle(handle, IncomingDatagramStream), IncomingDatagramStream);
+        const batch = spare ?? new IncomingBatch();
+        spare = undefined;
+        result(memory, pointer, 12, 4, (at) => {
+          self.receiveInto(batch, BigInt.asUintN(64, max));
+          const list = lowerBatch(batch, memory);
+          memory.words[at >>> 2] = list;
+          memory.words[(at >>> 2) + 1] = batch.count;
+        });
+        spare = batch;
+      };
+    },
+  };
+
+  const checkSend: CoreForm = {
+    only: OutgoingDatagramStream,
+    lower:
+      ({ memory, handles }) =>
+      (handle: number, pointer: number) => {
+        const self = handles.handle(handle, OutgoingDatagramStream);
+        result(memory, pointer, 16, 8, (at) => memory.setU64(at, outgoing.checkSend(self)));
+      },
+  };
+
+  // A host of one's own around the streams takes objects; the table's streams read the list where it lies.
+  const takesObjects = !(outgoing instanceof TableOutgoing);
+  const send: CoreForm = {
+    only: OutgoingDatagramStream,
+    lower: ({ memory, handles }) => {
+      const list = new OutgoingList(memory);
+      return (handle: number, datagrams: number, length: number, pointer: number) => {
+        const self = handles.handle(handle, OutgoingDatagramStream);
+        const stream = table.get(self, OutgoingDatagramStream);
+        result(memory, pointer, 16, 8, (at) => {
+          list.at(datagrams, length);
+          const sent = takesObjects ? outgoing.send(self, list.objects()) : BigInt(stream.sendInPlace(list));
+          memory.setU64(at, sent);
+        });
+      };
+    },
+  };
+
+  const outgoingSubscribe: CoreForm = {
+    lower:
+      ({ handles }) =>
+      (handle: number) => {
+        const pollable = outgoing.subscribe(handles.handle(handle, OutgoingDatagramStream));
+        return handles.own(table.take(pollable, Pollable), Pollable);
+      },
+  };
+
+  const pollList: CoreForm = {
+    only: Pollable,
+    lower:
+      ({ memory, handles }) =>
+      (list: number, length: number, pointer: number) => {
+        const count = length >>> 0;
+        const area = memory.look().area(pointer, 8, 4);
+        const first = memory.area(list, count * 4, 4) >>> 2;
+        const pollables = Array.from(memory.words.subarray(first, first + count), (handle) =>
+          table.get(handles.handle(handle, Pollable), Pollable),
+        );
+        const ready = poll.poll(pollables);
+        const block = memory.allocate(ready.length * 4, 4);
+        memory.words.set(ready, block >>> 2);
+        memory.words[area >>> 2] = block;
+        memory.words[(area >>> 2) + 1] = ready.length;
+      },
+  };
+
+  const ofPollable = (act: (self: Pollable) => unknown): CoreForm => ({
+    only: Pollable,
+    lower:
+      ({ handles }) =>
+      (handle: number) =>
+        act(table.get(handles.handle(handle, Pollable), Pollable)),
+  });
+
+  const clock = (
+    pick: (clock: ReturnType<typeof monotonicClock<number>>) => (value: bigint) => number | bigint,
+  ): CoreForm => ({
+    only: Pollable,
+    lower: ({ handles }) => {
+      const act = pick(monotonicClock((pollable) => handles.own(pollable, Pollable)));
+      return (value: bigint) => act(BigInt.asUintN(64, value));
+    },
+  });
+
+  const dropper = <T extends Disposable>(
+    type: Type<T>,
+    drop = (handle: Resource<T>) => table.drop(handle),
+  ): CoreForm => ({
+    lower:
+      ({ handles }) =>
+      (handle: number) =>
+        drop(handles.handle(handle, type)),
+  });
+
+  return {
+    'wasi:sockets/udp-create-socket': { 'create-udp-socket': createUdpSocket },
+    'wasi:sockets/instance-network': {
+      'instance-network': {
+        only: Network,
+        lower:
+          ({ handles }) =>
+          () =>
+            handles.own(new Network(), Network),
+      } as CoreForm,
+    },
+    'wasi:sockets/udp': {
+      '[method]udp-socket.start-bind': startBind,
+      '[method]udp-socket.finish-bind': setter(UdpSocket, (self) => self.finishBind()),
+      '[method]udp-socket.stream': stream,
+      '[method]udp-socket.local-address': addressGetter((self) => self.localAddress()),
+      '[method]udp-socket.remote-address': addressGetter((self) => self.remoteAddress()),
+      '[method]udp-socket.address-family': {
+        only: UdpSocket,
+        lower:
+          ({ handles }) =>
+          (handle: number) =>
+            table.get(handles.handle(handle, UdpSocket), UdpSocket).addressFamily() === 'ipv4' ? 0 : 1,
+      } as CoreForm,
+      '[method]udp-socket.unicast-hop-limit': byteGetter((self) => self.unicastHopLimit()),
+      '[method]udp-socket.set-unicast-hop-limit': setter(UdpSocket, (self, value: number) =>
+        self.setUnicastHopLimit(value & 0xff),
+      ),
+      '[method]udp-socket.receive-buffer-size': u64Getter((self) => self.receiveBufferSize()),
+      '[method]udp-socket.set-receive-buffer-size': setter(UdpSocket, (self, value: bigint) =>
+        self.setReceiveBufferSize(BigInt.asUintN(64, value)),
+      ),
+      '[method]udp-socket.send-buffer-size': u64Getter((self) => self.sendBufferSize()),
+      '[method]udp-socket.set-send-buffer-size': setter(UdpSocket, (self, value: bigint) =>
+        self.setSendBufferSize(BigInt.asUintN(64, value)),
+      ),
+      '[method]incoming-datagram-stream.receive': receive,
+      '[method]outgoing-datagram-stream.check-send': checkSend,
+      '[method]outgoing-datagram-stream.send': send,
+    },
+    /** Of wasi:sockets/udp, what makes pollables. */
+    subscribe: {
+      '[method]udp-socket.subscribe': subscribe(UdpSocket),
+      '[method]incoming-datagram-stream.subscribe': subscribe(IncomingDatagramStream),
+      '[method]outgoing-datagram-stream.subscribe': outgoingSubscribe,
+    },
+    'wasi:io/poll': {
+      poll: pollList,
+      '[method]pollable.ready': ofPollable((self) => (self.ready() ? 1 : 0)),
+      '[method]pollable.block': ofPollable((self) => self.block()),
+    },
+    'wasi:clocks/monotonic-clock': {
+      now: { lower: () => () => process.hrtime.bigint() } as CoreForm,
+      resolution: { lower: () => () => 1n } as CoreForm,
+      'subscribe-instant': clock(({ subscribeInstant }) => subscribeInstant),
+      'subscribe-duration': clock(({ subscribeDuration }) => subscribeDuration),
+    },
+    /** What jco does itself. */
+    drops: {
+      'wasi:sockets/network': { '[resource-drop]network': dropper(Network) },
+      'wasi:sockets/udp': {
+        '[resource-drop]udp-socket': dropper(UdpSocket),
+        '[resource-drop]incoming-datagram-stream': dropper(IncomingDatagramStream),
+        '[resource-drop]outgoing-datagram-stream': dropper(OutgoingDatagramStream, (handle) => outgoing.drop(handle)),
+      },
+      'wasi:io/poll': { '[resource-drop]pollable': dropper(Pollable) },
+    },
+  };
+}

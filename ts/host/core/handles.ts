@@ -1,0 +1,116 @@
+import { Trap } from '../../errors.js';
+import type { Resource, ResourceTable } from '../resource-table.js';
+
+/** A type of resources. */
+export type Type<T extends Disposable> = { prototype: T; name: string };
+
+/** The numbers by which a guest's core module knows its resources. */
+export interface Handles {
+  /** The table's handle of a resource that the guest borrows out. Traps where the number names no resource of that type. */
+  handle<T extends Disposable>(number: number, type: Type<T>): Resource<T>;
+  /** Traps where the number names nothing: of resources that another host may have given. */
+  live(number: number): void;
+  /** A number for a resource that the guest owns from now on. */
+  own<T extends Disposable>(value: T, type: Type<T>): number;
+}
+
+/** The table's own handles: what a core module without a component around it is given. */
+export class PlainHandles implements Handles {
+  readonly #table: ResourceTable;
+
+  constructor(table: ResourceTable) {
+    this.#table = table;
+  }
+
+  handle<T extends Disposable>(number: number, type: Type<T>): Resource<T> {
+    this.#table.get(number as Resource<T>, type);
+    return number as Resource<T>;
+  }
+
+  live(number: number): void {
+    if (!this.#table.has(number)) throw unknown(number);
+  }
+
+  own<T extends Disposable>(value: T): number {
+    return this.#table.push(value);
+  }
+}
+
+/** The bit by which jco marks owned resources and free entries. */
+const FLAG = 1 << 30;
+
+/**
+ * A handle table of jco 1.35: entry `h` is two numbers, its scope at 2h and the resource's number at 2h + 1; entry 0 heads the
+ * list of free ones.
+ */
+export type JcoTable = number[] & { _createdReps?: Set<number> };
+
+/** The type of the resources in a table, as far as it is known: a factory is told its tables, but not which is which. */
+const typeOf = new WeakMap<JcoTable, Type<Disposable>>();
+
+/** What jco made for a guest that is gone: the guest drops nothing itself where it trapped. */
+const forgotten = new FinalizationRegistry<() => void>((drop) => drop());
+
+/** The number of the resource in an entry; 0 where the entry is free, or none. */
+function repOf(table: JcoTable, entry: number): number {
+  const scope = table[entry << 1];
+  const rep = table[(entry << 1) + 1];
+  return scope === undefined || rep === undefined || (scope & FLAG) !== 0 ? 0 : rep & ~FLAG;
+}
+
+function unknown(number: number): Trap {
+  return new Trap(`handle ${number} of the guest names nothing: use the handle that was returned, until it is dropped`);
+}
+
+/** The handles of a component that jco runs. */
+export class JcoHandles implements Handles {
+  readonly #table: ResourceTable;
+  readonly #tables: readonly JcoTable[];
+
+  /** `tables`: in jco's order. `only`: the type of the one table, where there is one. */
+  constructor(table: ResourceTable, tables: readonly JcoTable[], only?: Type<Disposable>) {
+    this.#table = table;
+    this.#tables = tables;
+    if (tables.length === 1 && only !== undefined) typeOf.set(tables[0]!, only);
+  }
+
+  handle<T extends Disposable>(number: number, type: Type<T>): Resource<T> {
+    // Resources' numbers are the table's handles, each of one type: the table whose entry has the type is the one.
+    for (const table of this.#tables) {
+      const handle = repOf(table, number);
+      if (!this.#table.holds(handle, type)) continue;
+      if (this.#tables.length > 1) typeOf.set(table, type);
+      return handle;
+    }
+    throw new Trap(
+      `handle ${number} of the guest must name a ${type.name}: use the handle that was returned, until it is dropped`,
+    );
+  }
+
+  live(number: number): void {
+    if (this.#tables.every((table) => repOf(table, number) === 0)) throw unknown(number);
+  }
+
+  own<T extends Disposable>(value: T, type: Type<T>): number {
+    const table = this.#tableFor(type);
+    const rep = this.#table.push(value);
+    const resources = this.#table;
+    forgotten.register(table, () => resources.has(rep) && resources.drop(rep));
+    table._createdReps?.add(rep);
+    const free = table[0]! & ~FLAG;
+    if (free === 0) return (table.push(0, rep | FLAG) >> 1) - 1;
+    table[0] = table[free << 1]!;
+    table[free << 1] = 0;
+    table[(free << 1) + 1] = rep | FLAG;
+    return free;
+  }
+
+  /** The table of a type: the one that is known to be, else one of which nothing is known. */
+  #tableFor(type: Type<Disposable>): JcoTable {
+    const found =
+      this.#tables.find((table) => typeOf.get(table) === type) ?? this.#tables.find((table) => !typeOf.has(table));
+    if (found === undefined) throw new Trap(`no handle table for a ${type.name} was given: this needs jco 1.35`);
+    typeOf.set(found, type);
+    return found;
+  }
+}

@@ -1,0 +1,77 @@
+import { Trap } from '../../errors.js';
+import type { ResourceTable } from '../resource-table.js';
+import type { CoreForm, CoreFunction, coreForms } from './functions.js';
+import { JcoHandles, type JcoTable, PlainHandles } from './handles.js';
+import { GuestMemory, type LinearMemory, type Realloc } from './memory.js';
+
+/** By which jco, with `importBindings: 'hybrid'`, asks a function for its core form. */
+const cabiLower = Symbol.for('cabiLower');
+
+type Forms = ReturnType<typeof coreForms>;
+
+/** What jco gives to a core form's factory; the resource tables come in its own order. */
+interface JcoOptions {
+  memory?: LinearMemory;
+  realloc?: Realloc;
+  resourceTables?: JcoTable[];
+}
+
+/** Gives the functions of an interface in jco's conventions their core forms. */
+export function attachCoreForms(table: ResourceTable, forms: Record<string, CoreForm>, exports: object): void {
+  for (const [name, form] of Object.entries(forms)) {
+    const lower = ({ memory, realloc, resourceTables = [] }: JcoOptions) =>
+      form.lower({
+        memory: new GuestMemory(() => memory ?? noMemory(), realloc),
+        handles: new JcoHandles(table, resourceTables, form.only),
+      });
+    Object.defineProperty(functionOf(exports, name), cabiLower, { value: lower });
+  }
+}
+
+/** The function of that WIT name: `[method]udp-socket.start-bind` is `UdpSocket.prototype.startBind`. */
+function functionOf(exports: object, name: string): object {
+  const [, type, method] = /^\[method\](.*)\.(.*)$/.exec(name) ?? [];
+  const members = exports as Record<string, { prototype: Record<string, object> }>;
+  if (type === undefined || method === undefined) return members[camel(name)]!;
+  const className = camel(type).replace(/^./, (letter) => letter.toUpperCase());
+  return members[className]!.prototype[camel(method)]!;
+}
+
+const camel = (name: string) => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+
+function noMemory(): never {
+  throw new Trap('the guest gave no memory for a call that needs it: this needs jco 1.35');
+}
+
+export interface CoreImportsOptions {
+  /** The guest's memory, or a function that gives it: the module that exports it is instantiated with these imports. */
+  memory: LinearMemory | (() => LinearMemory);
+  /** The guest's `cabi_realloc`; needed where it receives or polls. */
+  realloc?: Realloc;
+  /** The version in the module's import names. Default: 0.2.12. */
+  version?: string;
+}
+
+/** The imports of a core module: what it imports before a component is made of it. */
+export type CoreImports = Record<string, Record<string, CoreFunction>>;
+
+/** The core functions of all interfaces, with the table's own handles. */
+export function coreImports(table: ResourceTable, forms: Forms, options: CoreImportsOptions): CoreImports {
+  const { memory, realloc, version = '0.2.12' } = options;
+  const abi = {
+    memory: new GuestMemory(typeof memory === 'function' ? memory : () => memory, realloc),
+    handles: new PlainHandles(table),
+  };
+  const lowered = (group: Record<string, CoreForm>) =>
+    Object.fromEntries(Object.entries(group).map(([name, form]) => [name, form.lower(abi)]));
+  const { subscribe, drops, ...interfaces } = forms;
+  const imports: CoreImports = {};
+  for (const [name, group] of [
+    ...Object.entries(interfaces),
+    ['wasi:sockets/udp', subscribe] as const,
+    ...Object.entries(drops),
+  ]) {
+    imports[`${name}@${version}`] = { ...imports[`${name}@${version}`], ...lowered(group) };
+  }
+  return imports;
+}

@@ -1,0 +1,68 @@
+import { Trap } from '../../errors.js';
+
+/** `WebAssembly.Memory`, as far as it is used here. */
+export interface LinearMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
+/** `cabi_realloc`: a guest's allocator. (0, 0, alignment, size) asks for a new block. */
+export type Realloc = (pointer: number, oldSize: number, alignment: number, newSize: number) => number;
+
+/** A guest's linear memory as the canonical ABI reads and writes it. Nothing that the guest says of it is believed. */
+export class GuestMemory {
+  readonly #memory: () => LinearMemory;
+  readonly #realloc: Realloc | undefined;
+  /** The memory's buffer as of the last look: a memory that grows has a new one. */
+  buffer = new ArrayBuffer(0);
+  bytes = new Uint8Array(this.buffer);
+  words = new Uint32Array(this.buffer);
+
+  constructor(memory: () => LinearMemory, realloc: Realloc | undefined) {
+    this.#memory = memory;
+    this.#realloc = realloc;
+  }
+
+  /** Looks whether the memory has grown: at the start of each call, and after the guest ran. */
+  look(): this {
+    const { buffer } = this.#memory();
+    if (buffer !== this.buffer) this.#follow(buffer);
+    return this;
+  }
+
+  /** A pointer to `length` bytes, checked. The ABI: "trap_if(ptr != align_to(ptr, alignment))", "trap_if(ptr + byte_length > len)". */
+  area(pointer: number, length: number, alignment: number): number {
+    const start = pointer >>> 0;
+    if (start % alignment !== 0) throw new Trap(`pointer ${start} of the guest must be a multiple of ${alignment}`);
+    if (start + length > this.bytes.length) {
+      throw new Trap(`the guest's memory has ${this.bytes.length} bytes, got a pointer to ${length} at ${start}`);
+    }
+    return start;
+  }
+
+  /** A new block of the guest's, which the guest frees. */
+  allocate(length: number, alignment: number): number {
+    if (this.#realloc === undefined)
+      throw new Trap('the guest exports no cabi_realloc, which a list result needs: export it');
+    const pointer = this.#realloc(0, 0, alignment, length);
+    return this.look().area(pointer, length, alignment);
+  }
+
+  setU64(pointer: number, value: bigint): void {
+    this.words[pointer >>> 2] = Number(value & 0xffff_ffffn);
+    this.words[(pointer >>> 2) + 1] = Number(value >> 32n);
+  }
+
+  setU16(pointer: number, value: number): void {
+    this.bytes[pointer] = value;
+    this.bytes[pointer + 1] = value >>> 8;
+  }
+
+  #follow(buffer: ArrayBufferLike): void {
+    if (!(buffer instanceof ArrayBuffer)) {
+      throw new Trap('a shared memory can change while it is read, and is not served: build the guest without threads');
+    }
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+  }
+}
