@@ -142,7 +142,7 @@ const MICROTASKS =
     : ['event 0', 'microtask 0', 'event 1', 'microtask 1'];
 
 describe.each(['libuv', 'thread'])('readiness by %s', (poller) => {
-  const env: Record<string, string> = poller === 'thread' ? { WASI_UDP_POLLER: 'thread' } : {};
+  const env = { WASI_UDP_POLLER: poller };
   const usual = 'Bun' in globalThis || 'Deno' in globalThis ? 'thread' : 'libuv';
 
   it('reports an event once, to the watch that asked for it', async () => {
