@@ -8,15 +8,18 @@ import path from 'node:path';
 import { RUNTIMES, runtime } from './runtimes.mjs';
 import { requireRust, root, setupOrExit } from './setup.mjs';
 
+/** Fewer rounds in the tests for leaks, where the suite has run with all of them already. */
+const FEW = { WASI_UDP_TEST_ROUNDS: '20' };
+
 /** Each suite, by name; those of `npm test` first. */
 const SUITES = {
   cargo: () => cargo('--workspace'),
   'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
   vitest: () => vitest('vitest'),
   // The same tests on the backend of any Unix, built with debug assertions.
-  'vitest-portable': async () => vitest('vitest-portable', { WASI_UDP_TEST_ADDON: await buildPortable() }),
+  'vitest-portable': async () => vitest('vitest-portable', { ...FEW, WASI_UDP_TEST_ADDON: await buildPortable() }),
   // The same tests with a poller thread in place of the event loop's own.
-  'vitest-thread': () => vitest('vitest-thread', { WASI_UDP_POLLER: 'thread' }),
+  'vitest-thread': () => vitest('vitest-thread', { ...FEW, WASI_UDP_POLLER: 'thread' }),
   // The same tests on other runtimes.
   ...Object.fromEntries(Object.keys(RUNTIMES).map((name) => [`vitest-${name}`, () => vitestOn(name)])),
 };
@@ -37,9 +40,9 @@ async function cargo(...args) {
   return truthful(counts, code);
 }
 
-/** Runs vitest on another runtime: fewer rounds, since what they look for is the addon's, and was looked for already. */
+/** Runs vitest on another runtime. */
 function vitestOn(name) {
-  return vitest(`vitest-${name}`, { WASI_UDP_TEST_ROUNDS: '20' }, runtime(name));
+  return vitest(`vitest-${name}`, FEW, runtime(name));
 }
 
 /** Runs vitest; reads the counts from its JSON report. */
