@@ -12,6 +12,8 @@ const CASES = ENTRANCES.flatMap((entrance) => FAMILIES.map((familyCase) => ({ ..
 
 describe.each(CASES)('wasi:sockets/udp by $entrance.title over $family', (at) => {
   const { entrance, family, loopback, unspecified, largest } = at;
+  /** What a core module cannot say, or the component model forbids it: see hostile-guests.test.ts. */
+  const byObjects = entrance.title === 'objects';
   let guest: Guest;
   let api: GuestApi;
 
@@ -42,7 +44,7 @@ describe.each(CASES)('wasi:sockets/udp by $entrance.title over $family', (at) =>
       expect(guest.create(family).addressFamily()).toBe(family);
     });
 
-    it('not-supported: a family that is none', () => {
+    it.runIf(byObjects)('not-supported: a family that is none', () => {
       expect(outcomeOf(() => guest.create('ipx' as 'ipv4'))).toBe('not-supported');
     });
 
@@ -502,7 +504,7 @@ describe.each(CASES)('wasi:sockets/udp by $entrance.title over $family', (at) =>
       expect(openDescriptors()).toBe(before);
     });
 
-    it('never throws, whatever the state', () => {
+    it.runIf(byObjects)('never throws, whatever the state', () => {
       const before = openDescriptors();
       const unbound = guest.create(family);
       const binding = guest.create(family);

@@ -5,6 +5,7 @@ import {
   type IpSocketAddress,
   type UdpHost,
 } from '../../dist/index.js';
+import { openCore } from './core-api.js';
 
 /** The interfaces of a host as a guest calls them, in jco's conventions, however the calls get there. */
 export type GuestApi = Pick<
@@ -22,6 +23,7 @@ export interface Entrance {
 /** The ways in: what passes here passes for guests. */
 export const ENTRANCES: Entrance[] = [
   { title: 'objects', open: (options) => createHost({ allow: 'all', ...options }) },
+  { title: 'core functions', open: (options) => openCore({ allow: 'all', ...options }) },
 ];
 
 export type Socket = ReturnType<GuestApi['udpCreateSocket']['createUdpSocket']>;

@@ -22,7 +22,7 @@ export interface HostOptions {
 /** The wasi:sockets/udp of one guest. Dropping it closes whatever the guest has left open. */
 export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable {
   readonly poll: ReturnType<typeof guestPoll>;
-  readonly monotonicClock: ReturnType<typeof monotonicClock>;
+  readonly monotonicClock: ReturnType<typeof monotonicClock<object>>;
   /** The outgoing streams by their handles: for a host that calls without jco. */
   readonly outgoingDatagramStream: HostOutgoingDatagramStream;
   /** The guest's resources. */
