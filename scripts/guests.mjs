@@ -21,7 +21,7 @@ const CLANG_FLAGS = [
   ...['-Wl,--stack-first', '-Wl,-z,stack-size=262144'],
 ];
 
-/** The world of a guest: everything that wasi-udp.h imports. */
+/** The world of a guest: what it may import. */
 const VERSION = '0.2.12';
 const WORLD = `package wasi-udp:guests;
 world guest {
@@ -31,6 +31,10 @@ world guest {
   import wasi:sockets/network@${VERSION};
   import wasi:sockets/udp@${VERSION};
   import wasi:sockets/udp-create-socket@${VERSION};
+  import wasi:sockets/tcp@${VERSION};
+  import wasi:sockets/tcp-create-socket@${VERSION};
+  import wasi:io/streams@${VERSION};
+  import wasi:cli/stdin@${VERSION};
 }
 `;
 
@@ -77,10 +81,12 @@ async function build(name, component) {
 /** The world, and the packages that it names, which jco brings, as one WIT text. */
 function witSource() {
   const builtin = at('node_modules/@bytecodealliance/jco/lib/wit/builtin', VERSION);
-  const nested = ['wasi-io', 'wasi-clocks', 'wasi-sockets'].map((name) => {
-    const text = fs.readFileSync(path.join(builtin, name, 'package.wit'), 'utf8');
-    return `${text.replace(/^(package [^;]+);/m, '$1 {')}}\n`;
-  });
+  const nested = ['wasi-io', 'wasi-clocks', 'wasi-sockets', 'wasi-cli', 'wasi-filesystem', 'wasi-random'].map(
+    (name) => {
+      const text = fs.readFileSync(path.join(builtin, name, 'package.wit'), 'utf8');
+      return `${text.replace(/^(package [^;]+);/m, '$1 {')}}\n`;
+    },
+  );
   return WORLD + nested.join('');
 }
 

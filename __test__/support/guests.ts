@@ -25,13 +25,18 @@ type Rules = { bind?: string; send?: string; receive?: string }[];
 
 /** Runs a guest in that way, by default with every address allowed. */
 export function runGuest(way: Way, name: string, args: string[] = [], allow: 'all' | Rules = 'all'): Promise<Finished> {
+  return run(guestCommand(way, name, args, allow));
+}
+
+/** The command that does it. */
+export function guestCommand(way: Way, name: string, args: string[] = [], allow: 'all' | Rules = 'all'): string[] {
   if (way === 'wasi-udp run') {
     const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
     const rules = allow === 'all' ? ['--allow-all'] : allow.flatMap(ruleOptions);
-    return run([...RUNTIME, main, 'run', component(name), ...rules, '--', ...args]);
+    return [...RUNTIME, main, 'run', component(name), ...rules, '--', ...args];
   }
   const [host, bindings] = way.split(', ') as [string, string];
-  return run([...RUNTIME, fixture('guest.mjs'), host, bindings, JSON.stringify(allow), component(name), ...args]);
+  return [...RUNTIME, fixture('guest.mjs'), host, bindings, JSON.stringify(allow), component(name), ...args];
 }
 
 function ruleOptions(rule: Rules[number]): string[] {
