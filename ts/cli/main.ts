@@ -6,6 +6,7 @@ import { report, USAGE_EXIT_CODE } from './report.js';
 /** The modules of the commands: each exports its `command`, with its action. */
 const COMMANDS = new Map([
   ['send', './send.js'],
+  ['listen', './listen.js'],
   ['run', './run.js'],
   ['doctor', './doctor.js'],
 ]);

@@ -9,15 +9,18 @@ export const INTERRUPT_EXIT_CODE = 130;
 /** Wrong usage: its message is the rule, what was given, and the remedy. */
 export class UsageError extends Error {}
 
+/** A failure of something else than this program, such as a guest: its message says what and where. */
+export class Failure extends Error {}
+
 /** Writes an error on standard error, in one line where the user can mend it; the exit code. */
 export function report(error: unknown): number {
-  const isKnown = error instanceof UsageError || error instanceof BinaryError || error instanceof SocketError;
-  const text = isKnown ? lineOf(error) : error instanceof Error ? error.stack : String(error);
+  const isKnown = [UsageError, Failure, BinaryError, SocketError].some((type) => error instanceof type);
+  const text = isKnown ? lineOf(error as Error) : error instanceof Error ? error.stack : String(error);
   process.stderr.write(`wasi-udp: ${text}\n`);
   return error instanceof UsageError ? USAGE_EXIT_CODE : FAILURE_EXIT_CODE;
 }
 
-function lineOf(error: UsageError | BinaryError | SocketError): string {
+function lineOf(error: Error): string {
   if (!(error instanceof SocketError)) return error.message;
   const { code, message, accepted = 0n } = error;
   const before = accepted === 1n ? '1 datagram' : `${accepted} datagrams`;

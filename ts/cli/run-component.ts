@@ -3,7 +3,7 @@ import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { createHost } from '../host/jco.js';
 import type { Allow } from '../host/policy.js';
 import { loadComponent } from './component.js';
-import { UsageError } from './report.js';
+import { Failure, UsageError } from './report.js';
 
 export interface Run {
   /** The component's file. */
@@ -21,7 +21,8 @@ class Exit {
 /** Runs a component's wasi:cli/run to its end; its exit code. Rejects where it trapped. */
 export async function runComponent({ file, args, env, allow }: Run): Promise<number> {
   const instantiate = await loadComponent(file, { bindings: 'hybrid', async: false }).catch((error: Error) => {
-    throw new UsageError(`${file} cannot be loaded as a component (${error.message}): name a file that is one`);
+    const reason = error.message.replace(/\s+/g, ' ');
+    throw new UsageError(`${file} cannot be loaded as a component (${reason}): name a file that is one`);
   });
   const sandbox = { preopens: {}, env, args: [path.basename(file), ...args], enableNetwork: false };
   using host = createHost({ allow, shim: new WASIShim({ sandbox }) });
@@ -38,8 +39,23 @@ export async function runComponent({ file, args, env, allow }: Run): Promise<num
     return 0;
   } catch (error) {
     if (error instanceof Exit) return error.code;
-    throw error;
+    throw isTrap(error) ? new Failure(`${file} trapped: ${error.message}${guestFrames(error)}`) : error;
   }
+}
+
+/** Whether the guest broke a rule, of WebAssembly's or of the host's. */
+function isTrap(error: unknown): error is Error {
+  const { RuntimeError } = (globalThis as unknown as { WebAssembly: { RuntimeError: ErrorConstructor } }).WebAssembly;
+  return error instanceof RuntimeError;
+}
+
+/** The lines of a stack that are the guest's own. */
+function guestFrames({ stack = '' }: Error): string {
+  return stack
+    .split('\n')
+    .filter((frame) => frame.includes('wasm://'))
+    .map((frame) => `\n${frame}`)
+    .join('');
 }
 
 function leave(code: number): never {

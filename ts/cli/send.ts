@@ -1,4 +1,3 @@
-import dns from 'node:dns/promises';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
@@ -14,6 +13,7 @@ import { Receiver } from './receiver.js';
 import { INTERRUPT_EXIT_CODE } from './report.js';
 import { DgramSender, type Sender, WasiUdpSender } from './senders.js';
 import { comparisonLines, line, type Outcome, passLines } from './summary.js';
+import { hostAndPort, resolve, type Target, wholeNumber } from './target.js';
 
 /** A recording of this project's, in lines of equal length, as telemetry has them. */
 const DEFAULT_FILE = fileURLToPath(new URL('../../examples/vmstat.txt', import.meta.url));
@@ -27,11 +27,6 @@ interface SendOptions {
   compare: boolean;
 }
 
-interface Target {
-  host: string;
-  port: number;
-}
-
 export const command = new Command('send')
   .description('Send the lines of a text, each as one datagram, and tell how it went.')
   .usage('[FILE|-] [--to HOST:PORT] [--batch N] [--rate N/s] [--repeat N]')
@@ -42,7 +37,7 @@ export const command = new Command('send')
   .option(
     '--to <HOST:PORT>',
     'where to send, such as 127.0.0.1:514, [::1]:514 or localhost:514 (default: a receiver of our own)',
-    parseTarget,
+    hostAndPort(1),
   )
   .option(
     '--batch <N>',
@@ -129,46 +124,14 @@ async function measure(title: string, sender: Sender, input: Input, options: Pas
   return { ...tally, received, elapsedMs: performance.now() - started };
 }
 
-/** The address of a target; names are looked up as the system does. Throws SocketError `name-unresolvable`. */
-async function resolve({ host, port }: Target): Promise<IpSocketAddress> {
-  try {
-    const { address, family } = await dns.lookup(host);
-    return parseSocketAddress(family === 6 ? `[${address}]:${port}` : `${address}:${port}`);
-  } catch (error) {
-    if (error instanceof SocketError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new SocketError(
-      'name-unresolvable',
-      `looking up ${host} failed (${code}): check the name, or give an address`,
-    );
-  }
-}
-
 function localhost(port: number): IpSocketAddress {
   return parseSocketAddress(`127.0.0.1:${port}`);
-}
-
-function parseTarget(text: string): Target {
-  const match = /^(?:\[(?<bracketed>[^\]]+)\]|(?<plain>[^:[\]]+)):(?<port>\d{1,5})$/.exec(text);
-  const host = match?.groups?.['bracketed'] ?? match?.groups?.['plain'];
-  const port = Number(match?.groups?.['port']);
-  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };
-  throw new InvalidArgumentError('It takes HOST:PORT, such as 127.0.0.1:514, [::1]:514 or localhost:514.');
 }
 
 function parseRate(text: string): number {
   const rate = Number(/^(\d+(?:\.\d+)?)(?:\/s)?$/.exec(text)?.[1]);
   if (rate > 0) return rate;
   throw new InvalidArgumentError('It takes datagrams a second, such as 5000 or 5000/s.');
-}
-
-/** A parser of whole numbers in a range. */
-function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`It takes a whole number from ${least} to ${most}.`);
-  };
 }
 
 function print(...lines: string[]): void {
