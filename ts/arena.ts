@@ -15,8 +15,17 @@ const PAYLOAD_BYTES = 1_572_864;
 
 const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 
+/** The address index of a datagram without address, as a small integer of the same bits. */
+const CONNECTED = NO_ADDRESS | 0;
+
 /** In place of an address index: the address breaks the rule that `refusal` names. */
-const REFUSED = -1;
+const REFUSED = -2;
+
+/** In place of the last address where there is none yet: equal to no address, nor to undefined. */
+const UNSEEN = Object.freeze({}) as IpSocketAddress;
+
+/** In place of what is null or undefined and should be a datagram. */
+const NO_DATAGRAM = Object.freeze({ data: [], remoteAddress: undefined }) as unknown as OutgoingDatagram;
 
 /** A batch on its way to the addon: the payloads, and the table of where each lies and goes (see `layout.ts`). */
 export class Arena {
@@ -37,7 +46,7 @@ export class Arena {
   refusal: Refusal = Refusal.None;
   /** The object that the last datagram's address index was made from, and that index. */
   #lastAddress: IpSocketAddress | undefined;
-  #lastIndex = NO_ADDRESS;
+  #lastIndex = CONNECTED;
 
   /** Empties the batch. */
   clear(): void {
@@ -53,29 +62,31 @@ export class Arena {
     this.clear();
     const { bytes, entries } = this;
     const largest = MAX_PAYLOAD[destination.family];
+    const total = list.length;
     let position = 0;
     let word = 0;
-    let address: IpSocketAddress | undefined;
-    let index = REFUSED;
-    for (let i = from; i < list.length; i++) {
-      const datagram = list[i];
-      const data = datagram?.data;
-      if (!isBytes(data)) {
+    let address: IpSocketAddress | undefined = UNSEEN;
+    let index = CONNECTED;
+    for (let i = from; i < total; i++) {
+      const datagram = list[i] ?? NO_DATAGRAM;
+      const data = datagram.data ?? NO_DATAGRAM.data;
+      const length = data.length;
+      if (!isBytes(data, length)) {
         this.refusal = Refusal.NotADatagram;
         break;
       }
-      const length = data.length;
       if (length > largest) {
         this.refusal = Refusal.TooLarge;
         break;
       }
       // The same object as before, unread again, has the same index.
-      const remoteAddress = datagram!.remoteAddress;
-      if (index === REFUSED || remoteAddress !== address) {
+      const { remoteAddress } = datagram;
+      if (remoteAddress !== address) {
         index = this.indexOf(remoteAddress, destination);
+        if (index === REFUSED) break;
         address = remoteAddress;
       }
-      if (index === REFUSED || position + length > PAYLOAD_BYTES) break;
+      if (position + length > PAYLOAD_BYTES) break;
       bytes.set(data, position);
       entries[word] = position;
       entries[word + 1] = length;
@@ -126,7 +137,7 @@ export class Arena {
   /** The address index for an object. */
   indexOf(address: IpSocketAddress | undefined, destination: Destination): number {
     if (address === undefined || address === null) {
-      return destination.remote !== undefined ? NO_ADDRESS : this.#refuse(Refusal.NoAddress);
+      return destination.remote !== undefined ? CONNECTED : this.#refuse(Refusal.NoAddress);
     }
     if (address === this.#lastAddress) return this.#lastIndex;
     if (!encode(address, this.slots, this.addresses * SLOT_WORDS)) return this.#refuse(Refusal.MalformedAddress);
@@ -142,8 +153,7 @@ export class Arena {
   indexOfCandidate({ family, remote, permits }: Destination): number {
     const { slots, addresses } = this;
     const at = addresses * SLOT_WORDS;
-    if (remote !== undefined)
-      return sameAddress(slots, at, remote, 0) ? NO_ADDRESS : this.#refuse(Refusal.NotTheRemote);
+    if (remote !== undefined) return sameAddress(slots, at, remote, 0) ? CONNECTED : this.#refuse(Refusal.NotTheRemote);
     if (addresses > 0 && sameAddress(slots, at, slots, at - SLOT_WORDS)) return addresses - 1;
     const refusal = remoteRefusal(slots, at, family);
     if (refusal !== Refusal.None) return this.#refuse(refusal);
@@ -158,10 +168,10 @@ export class Arena {
   }
 }
 
-/** Whether `data` is a Uint8Array, of this or another realm, whose buffer is still there. */
-function isBytes(data: unknown): data is Uint8Array {
+/** Whether `data`, with that length, is a Uint8Array of this or another realm whose buffer is still there. */
+function isBytes(data: unknown, length: number): data is Uint8Array {
   if (!(data instanceof Uint8Array) && Object.prototype.toString.call(data) !== '[object Uint8Array]') return false;
-  return (data as Uint8Array).length > 0 || isAttached(data as Uint8Array);
+  return length !== 0 || isAttached(data as Uint8Array);
 }
 
 /** A detached array has no length left, and copies to nowhere. */

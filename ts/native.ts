@@ -65,8 +65,11 @@ export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentati
 
 const binary = loadBinary<Native>();
 
-/** The addon. This module is the only one that loads it. */
-export const native: Native = binary.native;
+/**
+ * The addon. This module is the only one that loads it. A copy, since the exports of an addon are a dictionary, where each
+ * call would look its function up.
+ */
+export const native: Native = { ...binary.native };
 
 /** The file that it was loaded from. */
 export const binaryPath: string = binary.path;
