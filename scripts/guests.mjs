@@ -1,6 +1,6 @@
 /**
- * Builds the guest components of guests/ into build/guests/: each guests/NAME.c becomes NAME.wasm, a component for
- * wasi:cli/run whose socket imports come from wasi-udp.h. Builds only what has changed. Needs clang and lld with a wasm32
+ * Builds the guest components into build/guests/: each NAME.c of guests/ and examples/guest/ becomes NAME.wasm, a component
+ * for wasi:cli/run whose socket imports come from wasi-udp.h. Builds only what has changed. Needs clang and lld with a wasm32
  * target and wasi-libc; on Debian, as root, it installs them. `node scripts/guests.mjs` prints what it built.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -11,6 +11,9 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => path.join(root, ...parts);
 const out = at('build', 'guests');
+
+/** Where guests are: those of the tests, and the example. */
+const FOLDERS = ['guests', 'examples/guest'];
 
 /** The packages of Debian that compile C to WebAssembly. */
 const PACKAGES = ['clang', 'lld', 'wasi-libc', 'libclang-rt-14-dev-wasm32'];
@@ -40,36 +43,30 @@ world guest {
 
 /** Builds what is out of date; the paths of all components by name. Throws an Error that says what is missing. */
 export async function guests() {
-  const names = fs
-    .readdirSync(at('guests'))
-    .filter((file) => file.endsWith('.c'))
-    .map((file) => path.basename(file, '.c'));
-  const shared = [
-    'guests/wasi-udp.h',
-    'guests/guest.h',
-    'scripts/guests.mjs',
-    'node_modules/@bytecodealliance/jco/package.json',
-  ];
-  const newest = Math.max(...shared.map((file) => fs.statSync(at(file)).mtimeMs));
-  const components = Object.fromEntries(names.map((name) => [name, path.join(out, `${name}.wasm`)]));
-  const stale = names.filter((name) => {
-    const built = fs.statSync(components[name], { throwIfNoEntry: false })?.mtimeMs ?? 0;
-    return built < newest || built < fs.statSync(at('guests', `${name}.c`)).mtimeMs;
-  });
-  if (stale.length > 0) {
+  const files = FOLDERS.flatMap((folder) => fs.readdirSync(at(folder)).map((file) => at(folder, file)));
+  const sources = files.filter((file) => file.endsWith('.c'));
+  const shared = [...files.filter((file) => file.endsWith('.h')), fileURLToPath(import.meta.url)];
+  const newest = Math.max(...shared.map(modified));
+  const components = {};
+  for (const source of sources) {
+    const name = path.basename(source, '.c');
+    components[name] = path.join(out, `${name}.wasm`);
+    if (modified(components[name]) > Math.max(newest, modified(source))) continue;
     requireClang();
-    for (const name of stale) await build(name, components[name]);
+    await build(source, components[name]);
   }
   return components;
 }
 
+function modified(file) {
+  return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
 /** Compiles a guest, tells its world, and wraps it with jco's adapter for wasi-libc's WASI preview 1 calls. */
-async function build(name, component) {
+async function build(source, component) {
   const { componentEmbed, componentNew, preview1AdapterCommandPath } = await import('@bytecodealliance/jco');
-  const core = path.join(out, `${name}.core.wasm`);
-  execFileSync('clang', [...CLANG_FLAGS, at('guests', `${name}.c`), '-o', core], {
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
+  const core = component.replace(/\.wasm$/, '.core.wasm');
+  execFileSync('clang', [...CLANG_FLAGS, source, '-o', core], { stdio: ['ignore', 'inherit', 'inherit'] });
   const embedded = await componentEmbed({ binary: fs.readFileSync(core), witSource: witSource(), world: 'guest' });
   const adapter = fs.readFileSync(preview1AdapterCommandPath());
   const bytes = await componentNew(embedded, [['wasi_snapshot_preview1', adapter]]);
@@ -90,8 +87,11 @@ function witSource() {
   return WORLD + nested.join('');
 }
 
+let isClangThere = false;
+
 function requireClang() {
-  if (compiles()) return;
+  isClangThere ||= compiles();
+  if (isClangThere) return;
   const apt = (...args) =>
     spawnSync('apt-get', args, {
       stdio: ['ignore', 'ignore', 'inherit'],
