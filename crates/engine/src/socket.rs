@@ -1,5 +1,7 @@
 //! One UDP socket: its descriptor, what it knows of segmentation, and the datagrams that it has received ahead.
 
+#![forbid(unsafe_code)]
+
 use crate::errno::Errno;
 use crate::outgoing::{Kernel, Outgoing, RunScratch, Statistics, Taken};
 use crate::runs::Run;
@@ -180,7 +182,7 @@ impl UdpSocket {
 
     /// Whether a wait for this socket must not begin: an error, or a datagram where `readable`, is here already, and the kernel
     /// does not know of it.
-    pub fn has_news(&self, readable: bool) -> bool {
+    fn has_news(&self, readable: bool) -> bool {
         self.outgoing.has_deferred() || readable && (self.kept.error.is_some() || !self.kept.datagrams.is_empty())
     }
 

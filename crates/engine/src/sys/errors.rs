@@ -47,4 +47,6 @@ pub const ERRORS: &[Row] = rows![
     ECONNABORTED => ConnectionAborted,
     EMSGSIZE => DatagramTooLarge,
     EIO => Unknown,
+    #[cfg(unix)]
+    EPROTO => Unknown,
 ];
