@@ -119,7 +119,7 @@ fn a_slow_link_blocks_and_every_accepted_datagram_arrives_once() {
     }
     let receivers = joined(1500, far());
     // Slow enough for the receiver to keep up on any machine.
-    sh("tc qdisc add dev near root tbf rate 8mbit burst 20kb limit 200kb");
+    sh("tc qdisc add dev near root tbf rate 4mbit burst 20kb limit 200kb");
     for (mut receiver, to) in receivers {
         for segmentation in [true, false] {
             let mut sender = UdpSocket::open(to.is_ipv6()).expect("open");
@@ -127,7 +127,7 @@ fn a_slow_link_blocks_and_every_accepted_datagram_arrives_once() {
             // No more than the link's queue holds: what it drops, the kernel reports as ENOBUFS or not at all.
             sender.as_socket().set_send_buffer_size(30_000).expect("SO_SNDBUF");
             sender.connect(to).expect("connect");
-            let datagrams = numbered(500, 1000);
+            let datagrams = numbered(250, 1000);
             let arrived = thread::scope(|scope| {
                 let receiving = scope.spawn(|| receive(&mut receiver, datagrams.len(), 1024));
                 let (mut blocked, mut partial) = (0, 0);
@@ -139,8 +139,8 @@ fn a_slow_link_blocks_and_every_accepted_datagram_arrives_once() {
                     left = &left[sent..];
                     partial += usize::from(sent > 0 && sent < batch.len());
                     if sent < batch.len() && sender.check_send() == Ok(false) {
-                        blocked += 1;
-                        assert!(!ready(&sender, false, true, Duration::ZERO));
+                        // The link may drain between the check and a look.
+                        blocked += usize::from(!ready(&sender, false, true, Duration::ZERO));
                         assert!(ready(&sender, false, true, PATIENCE));
                         assert_eq!(sender.check_send(), Ok(true));
                     }
@@ -161,7 +161,11 @@ fn a_slow_link_blocks_and_every_accepted_datagram_arrives_once() {
 fn provoke(sender: &mut UdpSocket) {
     let started = Instant::now();
     loop {
-        send_all(sender, &[(None, vec![1])]).expect("the datagram leaves");
+        // A new thread each time: each processor has a socket of its own for ICMP, and one of them may be busy elsewhere.
+        thread::scope(|scope| {
+            scope.spawn(|| send_all(sender, &[(None, vec![1])]).expect("the datagram leaves")).join()
+        })
+        .expect("the sender");
         if ready(sender, true, false, Duration::from_millis(500)) {
             return;
         }
