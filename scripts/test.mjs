@@ -25,13 +25,13 @@ const SUITES = {
 };
 const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
 
-/** Runs `cargo test`; sums the results that each test binary prints. */
+/** Runs `cargo test`; sums the results that each test binary prints, but not those of one that runs a single test again. */
 async function cargo(...args) {
   requireRust();
   const { code, output } = await run('cargo', ['test', '--no-fail-fast', ...args]);
   const counts = { passed: 0, failed: 0, skipped: 0 };
   for (const [, passed, failed, ignored] of output.matchAll(
-    /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored;/gm,
+    /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored; .* 0 filtered out/gm,
   )) {
     counts.passed += Number(passed);
     counts.failed += Number(failed);

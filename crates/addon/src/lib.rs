@@ -1,7 +1,7 @@
 //! N-API exports over `wasi-udp-engine`: free functions of integers and buffers, no panic past this point.
 //!
 //! Results of 0 and above are success, negative ones the system's error number, negated; a malformed argument is a thrown
-//! Error. [`hot`] holds the calls of every batch, [`sockets`] the others on a socket, [`system`] those on none.
+//! Error. `hot` holds the calls of every batch, `sockets` the others on a socket, `system` those on none.
 
 // In a test build #[napi] registers nothing, so nothing uses the exports.
 #![cfg_attr(test, allow(dead_code))]
