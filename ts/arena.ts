@@ -19,7 +19,7 @@ const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 const CONNECTED = NO_ADDRESS | 0;
 
 /** In place of an address index: the address breaks the rule that `refusal` names. */
-const REFUSED = -2;
+export const REFUSED = -2;
 
 /** In place of the last address where there is none yet: equal to no address, nor to undefined. */
 const UNSEEN = Object.freeze({}) as IpSocketAddress;

@@ -1,5 +1,5 @@
 import { decodeAddress, newSlot, SLOT_WORDS } from '../../address.js';
-import type { Arena, OutgoingDatagram } from '../../arena.js';
+import { type Arena, type OutgoingDatagram, REFUSED } from '../../arena.js';
 import { type Destination, MAX_PAYLOAD, Refusal } from '../../destination.js';
 import { Trap } from '../../errors.js';
 import type { IncomingBatch } from '../../incoming-batch.js';
@@ -49,7 +49,7 @@ export class OutgoingList implements ListInPlace {
     const { words } = this.#memory;
     const { entries, slots } = arena;
     const largest = MAX_PAYLOAD[destination.family];
-    let index = -1;
+    let index = REFUSED;
     let packed = 0;
     // The entry whose address has the index, where one has.
     let known = -1;
@@ -73,7 +73,7 @@ export class OutgoingList implements ListInPlace {
         index = arena.indexOfCandidate(destination);
         known = address;
       }
-      if (index < 0) continue;
+      if (index === REFUSED) continue;
       entries[packed] = words[word]!;
       entries[packed + 1] = length;
       entries[packed + 2] = index;
