@@ -10,7 +10,7 @@ interface Seen {
   means: Record<string, number>;
   altered: number;
   sent: number;
-  inOrder: boolean;
+  eachOnce: boolean;
 }
 
 describe.skipIf(noNamespaces)(`backpressure on a shaped link ${noNamespaces ?? ''}`, () => {
@@ -29,6 +29,6 @@ describe.skipIf(noNamespaces)(`backpressure on a shaped link ${noNamespaces ?? '
     expect(seen.notReady).toBeGreaterThan(0);
     expect(seen.readyLater).toBe(seen.blockedCheck);
     for (const name of ['ready', 'block', 'poll', 'wait']) expect(seen.means[name]).toBeGreaterThan(0);
-    expect(seen).toMatchObject({ sent: 2000, altered: 0, inOrder: true });
+    expect(seen).toMatchObject({ sent: 2000, altered: 0, eachOnce: true });
   });
 });

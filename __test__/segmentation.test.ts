@@ -30,19 +30,15 @@ const segments = (() => {
 const PEER = `
   unshare --net --kill-child sleep 60 >/dev/null 2>&1 &
   export PEER_PID=$!
+  trap 'kill $PEER_PID' EXIT
   until [ "$(readlink /proc/$PEER_PID/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
   ip link add near type veth peer name far address 02:00:00:00:00:02 netns $PEER_PID
   ip addr add 10.1.0.1/24 dev near; ip addr add fd01::1/64 dev near nodad; ip link set near up
   nsenter -t $PEER_PID -n sh -ec 'ip link set lo up; ip addr add 10.1.0.2/24 dev far; ip addr add fd01::2/64 dev far nodad; ip link set far up'
   for host in 10.1.0.2 fd01::2; do ip neigh replace $host lladdr 02:00:00:00:00:02 dev near nud permanent; done
   until ip link show near | grep -q 'state UP'; do sleep 0.01; done`;
-/** The shell stays, to end the peer namespace after the fixture. */
 const inPair = (setup: string, args: string[]) =>
-  runInNamespace<Seen>(
-    `${PEER}\n${setup}\n"$0" "$@"; status=$?; kill $PEER_PID; exit $status`,
-    'numbered-sender.mjs',
-    args,
-  );
+  runInNamespace<Seen>(`${PEER}\n${setup}`, 'numbered-sender.mjs', args);
 
 const whole = (count: number) => ({ arrived: count, datagrams: count, altered: 0, inOrder: true });
 
