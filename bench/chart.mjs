@@ -1,5 +1,5 @@
 // One SVG: ns a datagram of each sender, on a logarithmic axis, for the headline cases to one destination.
-import { HEADLINE } from './cases.mjs';
+import { CHARTED } from './cases.mjs';
 
 const LABELS = {
   dgram: 'node:dgram',
@@ -21,7 +21,7 @@ const STEP = 22;
 
 /** The chart of a report, as the text of an SVG that reads on light and on dark pages. */
 export function chart({ machine, measured }) {
-  const panels = HEADLINE.slice(0, 4).map(({ name }, i) => ({ title: TITLES[i], values: measured[name] ?? {} }));
+  const panels = Object.values(CHARTED).map(({ name }, i) => ({ title: TITLES[i], values: measured[name] ?? {} }));
   const all = panels.flatMap(({ values }) => Object.values(values));
   if (all.length === 0) return '<svg xmlns="http://www.w3.org/2000/svg"/>\n';
   const [low, high] = [Math.log10(Math.min(...all) / 1.6), Math.log10(Math.max(...all))];

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PEERS = path('../target/release/wasi-udp-peers');
 const SENDER = path('sender.mjs');
+const RECEIVER = path('receiver.mjs');
 
 /** A runtime from node_modules or PATH; undefined where it is in neither. */
 function runtime(name) {
@@ -85,6 +86,15 @@ export async function openReceiver({ family, gro, destinations, link }) {
   const receiver = new Child([...enter('receiver'), PEERS, 'receiver', ...args]);
   const ports = (await receiver.line()).split(',');
   return { receiver, to: ports.map((port) => `${host}:${port}`).join(',') };
+}
+
+/** Starts a receiver that reads when it is asked; and its address. */
+export async function openReader(name) {
+  const isRaw = name.startsWith('recvmmsg');
+  const raw = [PEERS, 'recvmmsg', 'local=127.0.0.1:0', `gro=${name.endsWith('gro')}`];
+  const words = isRaw ? raw : [process.execPath, RECEIVER, name];
+  const reader = new Child(words);
+  return { reader, to: `127.0.0.1:${await reader.line()}` };
 }
 
 /** Starts a sender of a case; undefined where its runtime is not here. */

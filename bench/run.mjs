@@ -15,9 +15,10 @@ import { parseArgs } from 'node:util';
 import { requireRust, root, setupOrExit } from '../scripts/setup.mjs';
 import { ALL, HEADLINE, TARGETS } from './cases.mjs';
 import { chart } from './chart.mjs';
-import { measure } from './measure.mjs';
 import { closeVeth, openVeth } from './processes.mjs';
-import { caseTable, memoryTable, targetTable } from './table.mjs';
+import { measureReceive } from './receive.mjs';
+import { measureSend } from './send.mjs';
+import { memoryTable, receiveTable, sendTable, targetTable } from './table.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -32,7 +33,13 @@ const results = fileURLToPath(new URL('results/', import.meta.url));
 
 const report = await run();
 if (options.json) console.log(JSON.stringify(report, null, 2));
-else console.log([caseTable(report), targetTable(report), memoryTable(report)].filter(Boolean).join('\n\n'));
+else
+  console.log(
+    [sendTable, receiveTable, targetTable, memoryTable]
+      .map((table) => table(report))
+      .filter(Boolean)
+      .join('\n\n'),
+  );
 if (options.case === undefined && !options.memory) write(options.quick ? 'quick' : 'full');
 process.exit();
 
@@ -87,7 +94,7 @@ async function runCases(cases) {
   for (const [i, case_] of kept.entries()) {
     const left = i === 0 ? '' : `, ${Math.ceil(((performance.now() - started) / 1000 / i) * (kept.length - i))} s left`;
     progress(`${i + 1}/${kept.length} ${case_.name}${left}`);
-    const result = await measure(case_, SLICES);
+    const result = await (case_.kind === 'send' ? measureSend : measureReceive)(case_, SLICES);
     measured[case_.name] = result.nanoseconds;
     if (Object.keys(result.failures).length > 0) failures[case_.name] = result.failures;
   }

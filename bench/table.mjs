@@ -2,20 +2,34 @@
 
 const RAW = ['sendto', 'sendmmsg', 'segment'];
 
-/** A row a case: nanoseconds a datagram of each sender, then how many times faster `send` is than its peers. */
-export function caseTable({ measured, failures }) {
-  const names = Object.keys(measured);
+/** A row a case of sending: nanoseconds a datagram of each sender, then how many times faster `send` is than its peers. */
+export function sendTable(report) {
+  return caseTable(report, 'send', (of) => {
+    const raw = Math.min(...RAW.map((sender) => of[sender] ?? Number.POSITIVE_INFINITY));
+    return { 'send: x dgram': of.dgram / of.send, 'x best raw': raw / of.send, 'x quinn': of.quinn / of.send };
+  });
+}
+
+/** A row a case of receiving, likewise. */
+export function receiveTable(report) {
+  return caseTable(report, 'receive', (of) => ({
+    'receive: x dgram': of.dgram / of.receive,
+    'receiveInto: x dgram': of.dgram / of.receiveInto,
+  }));
+}
+
+function caseTable({ measured, failures }, ours, ratiosOf) {
+  const names = Object.keys(measured).filter((name) => ours in measured[name]);
   if (names.length === 0) return '';
-  const senders = [...new Set(names.flatMap((name) => Object.keys(measured[name])))];
+  const columns = [...new Set(names.flatMap((name) => Object.keys(measured[name])))];
   const rows = names.map((name) => {
     const of = measured[name];
-    const raw = Math.min(...RAW.map((sender) => of[sender] ?? Number.POSITIVE_INFINITY));
-    const ratios = [of.dgram, raw, of.quinn].map((peer) => (Number.isFinite(peer) ? times(peer / of.send) : '-'));
-    return [name, ...senders.map((sender) => (of[sender] === undefined ? '-' : digits(of[sender]))), ...ratios];
+    const ratios = Object.values(ratiosOf(of)).map((ratio) => (ratio > 0 ? times(ratio) : '-'));
+    return [name, ...columns.map((column) => (of[column] === undefined ? '-' : digits(of[column]))), ...ratios];
   });
-  const head = ['nanoseconds a datagram', ...senders, 'send: x dgram', 'x best raw', 'x quinn'];
-  const notes = Object.entries(failures).flatMap(([name, of]) =>
-    Object.entries(of).map(([sender, why]) => `${name}: ${sender} ${why}`),
+  const head = ['nanoseconds a datagram', ...columns, ...Object.keys(ratiosOf({}))];
+  const notes = names.flatMap((name) =>
+    Object.entries(failures[name] ?? {}).map(([who, why]) => `${name}: ${who} ${why}`),
   );
   return [align([head, ...rows]), ...notes].join('\n');
 }

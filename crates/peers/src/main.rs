@@ -2,10 +2,12 @@
 //!
 //! A sender prints `ready`, then answers each line of standard input: `once` sends one batch and prints how many datagrams
 //! the kernel accepted; a number sends for so many milliseconds and prints the nanoseconds a datagram. `failed: REASON`
-//! answers what the kernel will not do. The receiver's lines are in `receiver.rs`.
+//! answers what the kernel will not do. The lines of the receivers are in `receiver.rs` and `reader.rs`.
 
 #[cfg(target_os = "linux")]
 mod load;
+#[cfg(target_os = "linux")]
+mod reader;
 #[cfg(target_os = "linux")]
 mod receiver;
 #[cfg(target_os = "linux")]
@@ -18,8 +20,10 @@ fn main() -> std::io::Result<()> {
     let mut words = std::env::args().skip(1);
     let kind = words.next().unwrap_or_default();
     let options = load::options(words);
-    if kind == "receiver" {
-        return receiver::serve(&options);
+    match kind.as_str() {
+        "receiver" => return receiver::serve(&options),
+        "recvmmsg" => return reader::serve(&options),
+        _ => {}
     }
     let load = load::Load::new(&options);
     let socket = load.socket()?;

@@ -46,7 +46,8 @@ pub fn serve(options: &HashMap<String, String>) -> io::Result<()> {
     Ok(())
 }
 
-fn open(local: SocketAddr, gro: bool) -> io::Result<Socket> {
+/// A nonblocking socket at that address; with `gro`, runs arrive as one message.
+pub fn open(local: SocketAddr, gro: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, None)?;
     socket.bind(&local.into())?;
     socket.set_nonblocking(true)?;
@@ -105,12 +106,16 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
     // SAFETY: the header points to locals and to the buffer, which is borrowed mutably; all live through the call.
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, 0) };
     let Ok(length) = usize::try_from(length) else { return Err(io::Error::last_os_error()) };
-    // SAFETY: the kernel has written `control` and its length; CMSG_FIRSTHDR stays inside.
-    let segment = unsafe { libc::CMSG_FIRSTHDR(&header).as_ref() }
-        .filter(|found| (found.cmsg_level, found.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO))
-        // SAFETY: a UDP_GRO message carries an int.
-        .map(|found| unsafe { libc::CMSG_DATA(found).cast::<libc::c_int>().read_unaligned() } as usize);
-    Ok((length, segment.unwrap_or(length).max(1)))
+    Ok((length, segment_size(&header).unwrap_or(length).max(1)))
+}
+
+/// The segment size that came beside a run.
+pub fn segment_size(header: &libc::msghdr) -> Option<usize> {
+    // SAFETY: the kernel has written the control message and its length, in the array that the header's owner keeps.
+    let control = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
+    let is_gro = (control.cmsg_level, control.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO);
+    // SAFETY: a UDP_GRO message carries an int.
+    is_gro.then(|| unsafe { libc::CMSG_DATA(control).cast::<libc::c_int>().read_unaligned() } as usize)
 }
 
 /// Messages that the socket's buffer had no room for.

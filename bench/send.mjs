@@ -1,18 +1,17 @@
-/** Measures one case: its senders take turns, slice by slice, and the quickest slice of each counts. */
+/** Measures one case of sending: its senders take turns, slice by slice, and the quickest slice of each counts. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sendersOf } from './cases.mjs';
 import { openReceiver, openSender } from './processes.mjs';
 
 /**
  * Nanoseconds a datagram by sender, and why a sender has none. Senders whose runtime is not here are left out. Each
  * generation is a set of new processes: the same code can be quick in one and slow in the next, by where it lies in memory.
  */
-export async function measure(case_, { generations, rounds, milliseconds }) {
+export async function measureSend(case_, { generations, rounds, milliseconds }) {
   const failures = {};
   const nanoseconds = {};
   for (let generation = 0; generation < generations; generation++) {
     const { receiver, to } = await openReceiver(case_);
-    const opened = await Promise.all(sendersOf(case_).map(async (name) => [name, await openSender(name, case_, to)]));
+    const opened = await Promise.all(case_.senders.map(async (name) => [name, await openSender(name, case_, to)]));
     const senders = opened.filter(([name, child]) => child !== undefined && !failures[name]);
     try {
       for (const [name, child] of senders) {
