@@ -47,12 +47,20 @@ const kinds = {
     const writer = outgoing.writer();
     writer.bytes.fill(0x5a);
     const datagrams = datas.map(({ length }, i) => ({ length, address: addresses[i % addresses.length] }));
-    return () => {
-      for (const { length, address } of datagrams) writer.commit(length, address);
+    const capacity = writer.bytes.length;
+    const flush = () => {
       if (outgoing.checkSend() === 0n) outgoing.subscribe().block();
       const accepted = Number(writer.flush());
       writer.clear();
       return accepted;
+    };
+    return () => {
+      let accepted = 0;
+      for (const { length, address } of datagrams) {
+        if (writer.position + length > capacity) accepted += flush();
+        writer.commit(length, address);
+      }
+      return accepted + flush();
     };
   },
 

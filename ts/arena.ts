@@ -11,7 +11,7 @@ export interface OutgoingDatagram {
 }
 
 /** Bytes of a payload buffer: 1024 datagrams that fill an Ethernet frame, or 24 of the largest. */
-const PAYLOAD_BYTES = 1_572_864;
+export const PAYLOAD_BYTES = 1_572_864;
 
 const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 
@@ -102,12 +102,13 @@ export class Arena {
   append(length: number, address: IpSocketAddress | undefined, destination: Destination): boolean {
     const index = this.indexOf(address, destination);
     if (index === REFUSED) return false;
-    const word = this.count * ENTRY_WORDS;
-    this.entries[word] = this.position;
-    this.entries[word + 1] = length;
-    this.entries[word + 2] = index;
-    this.position += length;
-    this.count += 1;
+    const { entries, count, position } = this;
+    const word = count * ENTRY_WORDS;
+    entries[word] = position;
+    entries[word + 1] = length;
+    entries[word + 2] = index;
+    this.position = position + length;
+    this.count = count + 1;
     return true;
   }
 

@@ -1,5 +1,5 @@
 import type { IpSocketAddress } from './address.js';
-import { Arena } from './arena.js';
+import { Arena, PAYLOAD_BYTES } from './arena.js';
 import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from './destination.js';
 import { LAYOUT } from './layout.js';
 
@@ -22,10 +22,12 @@ interface Sender {
 export class DatagramWriter {
   readonly #arena = new Arena();
   readonly #sender: Sender;
+  readonly #largest: number;
 
   /** @internal */
   constructor(sender: Sender) {
     this.#sender = sender;
+    this.#largest = MAX_PAYLOAD[sender.destination.family];
   }
 
   /** The buffer, the same for the writer's whole life. What lies before `position` belongs to committed datagrams. */
@@ -51,9 +53,9 @@ export class DatagramWriter {
    */
   commit(length: number, address?: IpSocketAddress): void {
     const arena = this.#arena;
-    const { destination } = this.#sender;
-    const room = arena.bytes.length - arena.position;
-    if (!Number.isInteger(length) || length < 0 || length > room) {
+    const room = PAYLOAD_BYTES - arena.position;
+    // As an unsigned integer it is itself where it is one.
+    if (length >>> 0 !== length || length > room) {
       throw new RangeError(
         `commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`,
       );
@@ -63,7 +65,8 @@ export class DatagramWriter {
         `a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`,
       );
     }
-    const fits = length <= MAX_PAYLOAD[destination.family];
+    const { destination } = this.#sender;
+    const fits = length <= this.#largest;
     if (fits && arena.append(length, address, destination)) return;
     const refusal = fits ? arena.refusal : Refusal.TooLarge;
     throw refusalError(refusal, 'commit()', { data: { length }, remoteAddress: address }, destination);

@@ -56,7 +56,7 @@ fn table_count(argument: &Argument<'_>, name: &str) -> Result<usize> {
     Ok(argument.integer_in(name, 0, MAX_DATAGRAMS as i32)? as usize)
 }
 
-/// Adds the functions to the exports of an environment.
+/// Adds the functions to the exports of an environment, whose thread each of them then carries: it need not be asked for.
 pub fn register(env: &Env, exports: sys::napi_value) -> Result<()> {
     unsafe extern "C" fn raw_send(env: sys::napi_env, call: sys::napi_callback_info) -> sys::napi_value {
         // SAFETY: the runtime passes an environment and a call of it.
@@ -72,13 +72,13 @@ pub fn register(env: &Env, exports: sys::napi_value) -> Result<()> {
     }
     let functions: [(&CStr, sys::napi_callback); 3] =
         [(c"send", Some(raw_send)), (c"checkSend", Some(raw_check_send)), (c"receive", Some(raw_receive))];
+    let thread = ptr::from_ref(Thread::of(env)?).cast_mut().cast();
     for (name, callback) in functions {
         let mut function = ptr::null_mut();
         let length = name.count_bytes() as isize;
         // SAFETY: the environment and the exports are those of the call that loads the addon.
         unsafe {
-            let status =
-                sys::napi_create_function(env.raw(), name.as_ptr(), length, callback, ptr::null_mut(), &mut function);
+            let status = sys::napi_create_function(env.raw(), name.as_ptr(), length, callback, thread, &mut function);
             check_status!(status, "napi_create_function")?;
             check_status!(sys::napi_set_named_property(env.raw(), exports, name.as_ptr(), function))?;
         }
@@ -100,21 +100,23 @@ unsafe fn enter<const N: usize>(
     let run = || {
         let mut count = N;
         let mut values = [ptr::null_mut(); N];
+        let mut thread = ptr::null_mut();
         // SAFETY: `values` has room for `count` of them; those that the caller left out become undefined.
-        let status = unsafe {
-            sys::napi_get_cb_info(env, call, &mut count, values.as_mut_ptr(), ptr::null_mut(), ptr::null_mut())
-        };
+        let status =
+            unsafe { sys::napi_get_cb_info(env, call, &mut count, values.as_mut_ptr(), ptr::null_mut(), &mut thread) };
         check_status!(status, "napi_get_cb_info")?;
+        // SAFETY: `register` named the thread of this environment, which is freed after the last call from JavaScript.
+        // References to it are shared ones only.
+        let thread = unsafe { &*thread.cast::<Thread>() };
         // SAFETY: the values are those of this call.
         let arguments = values.map(|value| unsafe { Argument::new(env, value) });
-        let env = Env::from_raw(env);
-        let number = match body(Thread::of(&env)?, arguments)? {
+        let number = match body(thread, arguments)? {
             Ok(count) => count as i32,
             Err(errno) => -errno.0,
         };
         let mut result = ptr::null_mut();
         // SAFETY: the environment is the one that calls.
-        check_status!(unsafe { sys::napi_create_int32(env.raw(), number, &mut result) })?;
+        check_status!(unsafe { sys::napi_create_int32(env, number, &mut result) })?;
         Ok(result)
     };
     let outcome = catch_unwind(AssertUnwindSafe(run)).map_err(panic_to_error).and_then(|result| result);

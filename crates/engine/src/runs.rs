@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::table::{Batch, Entry};
+use crate::table::Batch;
 
 /// Segments in one message: `UDP_MAX_SEGMENTS` of linux/udp.h was 64 before it became 128, and is the least of any kernel.
 pub const MAX_SEGMENTS: usize = 64;
@@ -48,33 +48,25 @@ impl Run {
 /// Only datagrams of at most `largest_segment` bytes form runs; 0 has every datagram go plainly.
 pub fn group(batch: &Batch<'_>, first: usize, largest_segment: usize, runs: &mut Vec<Run>) {
     let mut first = first;
-    let mut entries = batch.entries().skip(first).peekable();
-    while let Some(head) = entries.next() {
+    while first < batch.len() {
+        let head = batch.entry(first);
         let mut run = Run::plain(first, head.length);
         if head.length != 0 && head.length as usize <= largest_segment.min(MAX_RUN_BYTES) {
-            let mut end = head.end();
-            let mut join = |entry: Entry| {
-                run.count += 1;
-                run.bytes += entry.length;
-                run.adjacent &= u64::from(entry.offset) == end;
-                end = entry.end();
-            };
-            let equals = MAX_SEGMENTS.min(MAX_RUN_BYTES / head.length as usize);
-            let mut count = 1;
-            while count < equals
-                && let Some(entry) =
-                    entries.next_if(|entry| (entry.length, entry.address) == (head.length, head.address))
-            {
-                join(entry);
-                count += 1;
-            }
-            let room = MAX_RUN_BYTES - count * head.length as usize;
-            let shorter = 1..head.length.min(room as u32 + 1);
-            if count < MAX_SEGMENTS
-                && let Some(entry) =
-                    entries.next_if(|entry| shorter.contains(&entry.length) && entry.address == head.address)
-            {
-                join(entry);
+            let most = MAX_SEGMENTS.min(MAX_RUN_BYTES / head.length as usize);
+            let (equals, adjacent) = batch.alike(first, most);
+            run.count = equals as u32;
+            run.bytes = run.count * head.length;
+            run.adjacent = adjacent;
+            // The last may fall short.
+            let next = first + equals;
+            if equals < MAX_SEGMENTS && next < batch.len() {
+                let last = batch.entry(next);
+                let room = MAX_RUN_BYTES as u32 - run.bytes;
+                if (1..head.length.min(room + 1)).contains(&last.length) && last.address == head.address {
+                    run.adjacent &= u64::from(last.offset) == u64::from(head.offset) + u64::from(run.bytes);
+                    run.count += 1;
+                    run.bytes += last.length;
+                }
             }
         }
         first = run.datagrams().end;

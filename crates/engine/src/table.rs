@@ -38,6 +38,11 @@ impl Entry {
     pub fn end(&self) -> u64 {
         u64::from(self.offset) + u64::from(self.length)
     }
+
+    /// Whether it names an address slot of so many, or none.
+    fn names_one_of(&self, addresses: u32) -> bool {
+        self.address.wrapping_sub(NO_ADDRESS) <= addresses
+    }
 }
 
 /// An address slot, as bytes.
@@ -103,18 +108,31 @@ impl<'a> Batch<'a> {
         let (entries, slots) = table.split_at(ADDRESSES_OFFSET);
         let batch =
             Self { payload, entries: &entries.as_chunks().0[..count], slots: &slots.as_chunks().0[..addresses] };
-        for (index, entry) in batch.entries().enumerate() {
-            if entry.end() > payload.len() as u64 {
-                return Err(Forged::OutOfPayload(index, entry, payload.len()));
-            }
-            if entry.address as usize >= addresses && entry.address != NO_ADDRESS {
-                return Err(Forged::AddressIndex(index, entry, addresses));
-            }
+        // All of them at once, without a branch an entry.
+        let (bytes, addresses) = (payload.len() as u64, addresses as u32);
+        if !batch.entries().fold(true, |sound, entry| sound & (entry.end() <= bytes) & entry.names_one_of(addresses)) {
+            return Err(batch.forged());
         }
         match batch.slots.iter().position(|slot| read_slot(slot).is_none()) {
             Some(slot) => Err(Forged::Address(slot)),
             None => Ok(batch),
         }
+    }
+
+    /// What is wrong with the first entry that is not sound.
+    #[cold]
+    fn forged(&self) -> Forged {
+        let (bytes, addresses) = (self.payload.len(), self.slots.len());
+        let found = self.entries().enumerate().find_map(|(index, entry)| {
+            if entry.end() > bytes as u64 {
+                Some(Forged::OutOfPayload(index, entry, bytes))
+            } else if !entry.names_one_of(addresses as u32) {
+                Some(Forged::AddressIndex(index, entry, addresses))
+            } else {
+                None
+            }
+        });
+        found.expect("one is not")
     }
 
     /// Datagrams in the batch.
@@ -130,6 +148,20 @@ impl<'a> Batch<'a> {
     /// The entry of a datagram. Panics past the end, as slices do.
     pub fn entry(&self, index: usize) -> Entry {
         read_entry(&self.entries[index])
+    }
+
+    /// How many datagrams from `first` on, at most `max`, have the length and the address index of the one at `first`, and
+    /// whether each of them lies right behind the one before it.
+    pub fn alike(&self, first: usize, max: usize) -> (usize, bool) {
+        let entries = &self.entries[first..];
+        // Length and address index are the bytes behind the offset.
+        let alike = |entry: &[u8; ENTRY_BYTES]| entry[4..] == entries[0][4..];
+        let count = entries.iter().take(max).take_while(|entry| alike(entry)).count();
+        let head = self.entry(first);
+        let lie_in_a_row = entries[..count].iter().zip(0..).fold(true, |adjacent, (entry, index)| {
+            adjacent & (u64::from(read_entry(entry).offset) == u64::from(head.offset) + index * u64::from(head.length))
+        });
+        (count, lie_in_a_row)
     }
 
     /// The entries in order.
