@@ -22,7 +22,8 @@ function load(name: string, env: NodeJS.ProcessEnv = {}, prelude = '', packages:
   writeFileSync(path.join(folder, 'package.json'), '{ "type": "module" }');
   for (const [id, source] of Object.entries(packages)) {
     mkdirSync(path.join(folder, 'node_modules', id), { recursive: true });
-    writeFileSync(path.join(folder, 'node_modules', id, 'index.js'), source);
+    writeFileSync(path.join(folder, 'node_modules', id, 'package.json'), '{ "main": "index.cjs" }');
+    writeFileSync(path.join(folder, 'node_modules', id, 'index.cjs'), source);
   }
   const main = path.join(folder, 'main.mjs');
   writeFileSync(

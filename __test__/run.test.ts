@@ -30,8 +30,9 @@ describe.skipIf(noGuests)(`wasi-udp run ${noGuests ?? ''}`, () => {
     const { code, stderr } = await wasiUdp([component('traps'), '--allow-all', '--', 'unreachable']);
     expect(code).toBe(1);
     const [line, ...frames] = stderr.trimEnd().split('\n');
-    expect(line).toMatch(/^wasi-udp: .*traps.wasm trapped: .*unreachable/);
-    expect(frames.length).toBeGreaterThan(0);
+    expect(line).toMatch(/^wasi-udp: .*traps.wasm trapped: .*unreachable/i);
+    // Bun's stacks leave out the frames of WebAssembly.
+    expect(frames.length > 0).toBe(!('Bun' in globalThis));
     for (const frame of frames) expect(frame).toMatch(/^ +at .*wasm:\/\//);
   });
 

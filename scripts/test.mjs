@@ -8,7 +8,7 @@ import path from 'node:path';
 import { RUNTIMES, runtime } from './runtimes.mjs';
 import { requireRust, root, setupOrExit } from './setup.mjs';
 
-/** Fewer rounds in the tests for leaks, where the suite has run with all of them already. */
+/** Fewer rounds in the long tests, where the suite has run with all of them already. */
 const FEW = { WASI_UDP_TEST_ROUNDS: '20' };
 
 /** Each suite, by name; those of `npm test` first. */

@@ -1,6 +1,6 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { type IpSocketAddress, parseSocketAddress } from '../../dist/index.js';
+import { createSocket, type RemoteInfo, type Socket } from './dgram.mjs';
 
 /** The two families, for `describe.each`. */
 export const FAMILIES = [

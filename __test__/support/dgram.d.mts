@@ -1,0 +1,1 @@
+export { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
