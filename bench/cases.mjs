@@ -38,6 +38,28 @@ function receiving({ size, runs }) {
   return { kind: 'receive', name, receivers, size, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
 }
 
+/** A case of a guest component that sends, one datagram after the other where its payloads lie in its memory. */
+function guest({ size, batch = 256, gro = false }) {
+  const name = `guest, ${size} B, batch ${batch}, ${gro ? 'GRO' : 'plain'}`;
+  const senders = [
+    'guest',
+    'guest-js',
+    'guest-shim',
+    'wasmtime',
+    'guest-alone',
+    batch === 1 ? 'sendto' : 'segment',
+    'quinn',
+  ];
+  const load = { sizes: [size], batch, connected: false, destinations: 1, family: 4, gro, link: 'lo' };
+  return { kind: 'send', name, senders, ...load };
+}
+
+/** A case of a guest component that receives. */
+function guestReceiving({ size }) {
+  const name = `guest receives ${size} B, burst 128, sent as runs`;
+  return { kind: 'receive', name, receivers: ['guest', 'guest-js', 'guest-shim'], size, burst: 128, sender: 'segment' };
+}
+
 const plain64 = sending({ size: 64, batch: 256 });
 const plain1200 = sending({ size: 1200, batch: 256 });
 const gro64 = sending({ size: 64, batch: 256, gro: true });
@@ -51,10 +73,19 @@ const runs1200 = receiving({ size: 1200, runs: true });
 const plainly64 = receiving({ size: 64, runs: false });
 const plainly1200 = receiving({ size: 1200, runs: false });
 
+const guest64 = guest({ size: 64 });
+const guest1200 = guest({ size: 1200 });
+const guestGro64 = guest({ size: 64, gro: true });
+const guestGro1200 = guest({ size: 1200, gro: true });
+const guestSingle = guest({ size: 64, batch: 1 });
+const guestRuns64 = guestReceiving({ size: 64 });
+const guestRuns1200 = guestReceiving({ size: 1200 });
+
 /** The cases that have targets. */
 export const HEADLINE = [
   ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, single],
   ...[runs64, runs1200, plainly64, plainly1200],
+  ...[guest64, guest1200, guestGro64, guestGro1200, guestSingle, guestRuns64, guestRuns1200],
 ];
 
 /** The cases of the chart. */
@@ -103,4 +134,21 @@ export const TARGETS = [
   [runs1200, 'receive', 'dgram', 8],
   [plainly64, 'receive', 'dgram', 2],
   [plainly1200, 'receive', 'dgram', 2],
+  [guest64, 'guest', 'segment', 0.95],
+  [guest64, 'guest', 'guest-shim', 20],
+  [guest64, 'guest', 'wasmtime', 9],
+  [guest1200, 'guest', 'segment', 0.95],
+  [guest1200, 'guest', 'guest-shim', 20],
+  [guest1200, 'guest', 'wasmtime', 9],
+  [guestGro64, 'guest', 'quinn', 0.8],
+  [guestGro1200, 'guest', 'quinn', 0.8],
+  [guestRuns64, 'guest', 'guest-js', 3],
+  [guestRuns1200, 'guest', 'guest-js', 3],
 ].map(([{ name }, ours, peer, least]) => ({ case: name, ours, peer, least }));
+
+/** What a guest's send may cost at most without the system call: case, nanoseconds a datagram. */
+export const LIMITS = [
+  [guest64, 20],
+  [guest1200, 20],
+  [guestSingle, 1000],
+].map(([{ name }, most]) => ({ case: name, ours: 'guest-alone', most }));

@@ -8,8 +8,11 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PEERS = path('../target/release/wasi-udp-peers');
 const SENDER = path('sender.mjs');
 const RECEIVER = path('receiver.mjs');
+const GUEST = path('guest.mjs');
+const GUEST_SENDER = path('../build/guests/bench-sender.wasm');
+const GUEST_RECEIVER = path('../build/guests/bench-receiver.wasm');
 
-/** A runtime from node_modules or PATH; undefined where it is in neither. */
+/** A runtime, from node_modules or PATH; undefined where it is in neither. */
 function runtime(name) {
   const local = path(`../node_modules/.bin/${name}`);
   const found = existsSync(local) ? local : name;
@@ -18,11 +21,14 @@ function runtime(name) {
 
 const bun = runtime('bun');
 const deno = runtime('deno');
+const wasmtime = runtime('wasmtime');
 
 /** The command of a sender; undefined where its runtime is not here. */
 function command(sender) {
   if (sender === 'bun-sendMany') return bun && [bun, SENDER, sender];
   if (sender === 'deno-datagram') return deno && [deno, 'run', '-A', '--unstable-net', SENDER, sender];
+  if (sender === 'wasmtime') return wasmtime && [wasmtime, 'run', '-S', 'inherit-network', GUEST_SENDER];
+  if (sender.startsWith('guest')) return [process.execPath, GUEST, sender, GUEST_SENDER];
   if (['sendto', 'sendmmsg', 'segment', 'quinn'].includes(sender)) return [PEERS, sender];
   return [process.execPath, SENDER, sender];
 }
@@ -92,8 +98,8 @@ export async function openReceiver({ family, gro, destinations, link }) {
 export async function openReader(name) {
   const isRaw = name.startsWith('recvmmsg');
   const raw = [PEERS, 'recvmmsg', 'local=127.0.0.1:0', `gro=${name.endsWith('gro')}`];
-  const words = isRaw ? raw : [process.execPath, RECEIVER, name];
-  const reader = new Child(words);
+  const node = name.startsWith('guest') ? [GUEST, name, GUEST_RECEIVER] : [RECEIVER, name];
+  const reader = new Child(isRaw ? raw : [process.execPath, ...node]);
   return { reader, to: `127.0.0.1:${await reader.line()}` };
 }
 

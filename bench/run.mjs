@@ -12,13 +12,14 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { guests } from '../scripts/guests.mjs';
 import { requireRust, root, setupOrExit } from '../scripts/setup.mjs';
-import { ALL, HEADLINE, TARGETS } from './cases.mjs';
+import { ALL, HEADLINE, LIMITS, TARGETS } from './cases.mjs';
 import { chart } from './chart.mjs';
 import { closeVeth, openVeth } from './processes.mjs';
 import { measureReceive } from './receive.mjs';
 import { measureSend } from './send.mjs';
-import { memoryTable, receiveTable, sendTable, targetTable } from './table.mjs';
+import { guestTable, memoryTable, receiveTable, sendTable, targetTable } from './table.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -35,7 +36,7 @@ const report = await run();
 if (options.json) console.log(JSON.stringify(report, null, 2));
 else
   console.log(
-    [sendTable, receiveTable, targetTable, memoryTable]
+    [sendTable, receiveTable, guestTable, targetTable, memoryTable]
       .map((table) => table(report))
       .filter(Boolean)
       .join('\n\n'),
@@ -67,6 +68,10 @@ async function run() {
       const ratio = measured[target.case][target.peer] / measured[target.case][target.ours];
       return { ...target, ratio, met: ratio >= target.least };
     }),
+    limits: LIMITS.filter(({ case: name, ours }) => measured[name]?.[ours]).map((limit) => {
+      const nanoseconds = measured[limit.case][limit.ours];
+      return { ...limit, nanoseconds, met: nanoseconds <= limit.most };
+    }),
     memory: withMemory ? runMemory() : undefined,
   };
 }
@@ -88,9 +93,17 @@ async function runCases(cases) {
     for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
     process.once('exit', closeVeth);
   }
-  const skipped = cases.filter(({ link }) => link === 'veth' && !hasVeth);
-  if (skipped.length > 0) console.error(`skipped ${skipped.length} cases over veth: they need root and iproute2`);
-  const kept = cases.filter((case_) => !skipped.includes(case_));
+  const overVeth = cases.filter(({ link }) => link === 'veth' && !hasVeth);
+  if (overVeth.length > 0) console.error(`skipped ${overVeth.length} cases over veth: they need root and iproute2`);
+  const ofGuests = cases.filter(({ name }) => name.startsWith('guest'));
+  const noGuests =
+    ofGuests.length > 0 &&
+    (await guests().then(
+      () => undefined,
+      ({ message }) => message,
+    ));
+  if (noGuests) console.error(`skipped ${ofGuests.length} cases of guests: ${noGuests}`);
+  const kept = cases.filter((case_) => !overVeth.includes(case_) && !(noGuests && ofGuests.includes(case_)));
   for (const [i, case_] of kept.entries()) {
     const left = i === 0 ? '' : `, ${Math.ceil(((performance.now() - started) / 1000 / i) * (kept.length - i))} s left`;
     progress(`${i + 1}/${kept.length} ${case_.name}${left}`);

@@ -18,6 +18,16 @@ export function receiveTable(report) {
   }));
 }
 
+/** A row a case of a guest, likewise. */
+export function guestTable(report) {
+  return caseTable(report, 'guest', (of) => ({
+    'guest: x ordinary bindings': of['guest-js'] / of.guest,
+    'x shim': of['guest-shim'] / of.guest,
+    'x raw': (of.segment ?? of.sendto) / of.guest,
+    'x quinn': of.quinn / of.guest,
+  }));
+}
+
 function caseTable({ measured, failures }, ours, ratiosOf) {
   const names = Object.keys(measured).filter((name) => ours in measured[name]);
   if (names.length === 0) return '';
@@ -35,16 +45,16 @@ function caseTable({ measured, failures }, ours, ratiosOf) {
 }
 
 /** A row a target: the ratio, what it must be, and whether it is. */
-export function targetTable({ targets }) {
-  if (targets.length === 0) return '';
-  const rows = targets.map(({ case: name, ours, peer, ratio, least, met }) => [
-    name,
-    `${ours} / ${peer}`,
-    times(ratio),
-    times(least),
-    met ? 'met' : 'MISSED',
-  ]);
-  return align([['target: times faster', 'than', 'measured', 'at least', ''], ...rows]);
+export function targetTable({ targets, limits }) {
+  if (targets.length === 0 && limits.length === 0) return '';
+  const verdict = (met) => (met ? 'met' : 'MISSED');
+  const rows = targets.map(({ case: name, ours, peer, ratio, least, met }) => {
+    return [name, `${ours} / ${peer}`, times(ratio), `at least ${times(least)}`, verdict(met)];
+  });
+  const others = limits.map(({ case: name, ours, nanoseconds, most, met }) => {
+    return [name, ours, `${digits(nanoseconds)} ns`, `at most ${most} ns`, verdict(met)];
+  });
+  return align([['target', 'who is how much faster', 'measured', 'wanted', ''], ...rows, ...others]);
 }
 
 /** Heap and resident memory on the way to ten million datagrams. */

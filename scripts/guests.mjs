@@ -1,5 +1,5 @@
 /**
- * Builds the guest components into build/guests/: each NAME.c of guests/ and examples/guest/ becomes NAME.wasm, a component
+ * Builds the guest components into build/guests/: each NAME.c of the folders below becomes NAME.wasm, a component
  * for wasi:cli/run whose socket imports come from wasi-udp.h. Builds only what has changed. Needs clang and lld with a wasm32
  * target and wasi-libc; on Debian, as root, it installs them. `node scripts/guests.mjs` prints what it built.
  */
@@ -12,8 +12,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => path.join(root, ...parts);
 const out = at('build', 'guests');
 
-/** Where guests are: those of the tests, and the example. */
-const FOLDERS = ['guests', 'examples/guest'];
+/** Where guests are: those of the tests, the example, those of the benchmark. */
+const FOLDERS = ['guests', 'examples/guest', 'bench/guests'];
 
 /** The packages of Debian that compile C to WebAssembly. */
 const PACKAGES = ['clang', 'lld', 'wasi-libc', 'libclang-rt-14-dev-wasm32'];

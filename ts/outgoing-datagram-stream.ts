@@ -123,9 +123,9 @@ export class OutgoingDatagramStream {
    * @internal As `send`, of datagrams that lie in memory of the caller's and are not copied: a guest's. One pass is enough,
    * since a table holds a permit's worth.
    */
-  sendInPlace(list: ListInPlace): number {
+  sendInPlace(list: ListInPlace): bigint {
     const descriptor = this.#live('send');
-    if (list.length === 0) return 0;
+    if (list.length === 0) return 0n;
     this.#permit.use('send', list.length);
     const arena = spare ?? new Arena();
     spare = undefined;
@@ -134,7 +134,7 @@ export class OutgoingDatagramStream {
     if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', list.first(), this.#destination);
     const taken = this.#transmit(descriptor, arena, list.payload, false);
     spare = arena;
-    return taken;
+    return COUNTS[taken]!;
   }
 
   /**

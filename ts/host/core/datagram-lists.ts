@@ -46,40 +46,54 @@ export class OutgoingList implements ListInPlace {
    * the memory, a case that is none) traps before anything is sent.
    */
   pack(arena: Arena, destination: Destination): void {
-    const { words } = this.#memory;
-    const { entries, slots } = arena;
+    const { words, bytes } = this.#memory;
+    const { entries } = arena;
+    const size = bytes.length;
     const largest = MAX_PAYLOAD[destination.family];
-    let index = REFUSED;
+    const end = this.#word + this.length * OUTGOING_WORDS;
+    let word = this.#word;
     let packed = 0;
-    // The entry whose address has the index, where one has.
+    // The address that the index was made of: where it lies, its case, and the two words that hold an IPv4 address.
     let known = -1;
-    for (let i = 0, word = this.#word; i < this.length; i++, word += OUTGOING_WORDS) {
-      const hasAddress = this.#hasAddress(word, i);
+    let kind = 0;
+    let low = 0;
+    let high = 0;
+    let index = REFUSED;
+    for (; word < end; word += OUTGOING_WORDS) {
+      const data = words[word]!;
       const length = words[word + 1]!;
-      const address = word + 3;
-      if (hasAddress && (known < 0 || !sameInMemory(words, known, address))) {
-        readAddress(words, address, slots, arena.addresses * SLOT_WORDS);
-        known = -1;
-      }
-      if (arena.refusal !== Refusal.None) continue;
-      if (length > largest) {
-        arena.refusal = Refusal.TooLarge;
-        continue;
-      }
-      if (!hasAddress) {
+      const option = words[word + 2]! & 0xff;
+      if (data + length > size || option > 1 || length > largest) break;
+      if (option === 0) {
         index = arena.indexOf(undefined, destination);
         known = -1;
-      } else if (known < 0) {
+        if (index === REFUSED) break;
+      } else if (
+        known < 0 ||
+        (words[word + 3]! & 0xff) !== kind ||
+        words[word + 4] !== low ||
+        (words[word + 5]! & 0xffff) !== high ||
+        (kind !== 0 && !sameInMemory(words, known, word + 3))
+      ) {
+        known = word + 3;
+        kind = words[known]! & 0xff;
+        low = words[known + 1]!;
+        high = words[known + 2]! & 0xffff;
+        readAddress(words, known, arena.slots, arena.addresses * SLOT_WORDS);
         index = arena.indexOfCandidate(destination);
-        known = address;
+        if (index === REFUSED) break;
       }
-      if (index === REFUSED) continue;
-      entries[packed] = words[word]!;
+      entries[packed] = data;
       entries[packed + 1] = length;
       entries[packed + 2] = index;
       packed += ENTRY_WORDS;
     }
     arena.count = packed / ENTRY_WORDS;
+    if (word === end) return;
+    if (arena.refusal === Refusal.None) arena.refusal = Refusal.TooLarge;
+    for (; word < end; word += OUTGOING_WORDS) {
+      if (this.#hasAddress(word)) readAddress(words, word + 3, newSlot(), 0);
+    }
   }
 
   first(): OutgoingDatagram {
@@ -91,7 +105,7 @@ export class OutgoingList implements ListInPlace {
     const { words, bytes } = this.#memory;
     return Array.from({ length: count }, (_, i) => {
       const word = this.#word + i * OUTGOING_WORDS;
-      const hasAddress = this.#hasAddress(word, i);
+      const hasAddress = this.#hasAddress(word);
       const data = bytes.subarray(words[word], words[word]! + words[word + 1]!);
       if (!hasAddress) return { data };
       const slot = newSlot();
@@ -101,10 +115,11 @@ export class OutgoingList implements ListInPlace {
   }
 
   /** Whether the datagram at a word names an address. Traps where its payload lies outside the memory, or its case is none. */
-  #hasAddress(word: number, index: number): boolean {
+  #hasAddress(word: number): boolean {
     const { words, bytes } = this.#memory;
     const data = words[word]!;
     const length = words[word + 1]!;
+    const index = (word - this.#word) / OUTGOING_WORDS;
     if (data + length > bytes.length) {
       throw new Trap(`the guest's memory has ${bytes.length} bytes, datagram ${index} names ${length} at ${data}`);
     }

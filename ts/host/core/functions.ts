@@ -185,7 +185,7 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
         const stream = table.get(self, OutgoingDatagramStream);
         result(memory, pointer, 16, 8, (at) => {
           list.at(datagrams, length);
-          const sent = takesObjects ? outgoing.send(self, list.objects()) : BigInt(stream.sendInPlace(list));
+          const sent = takesObjects ? outgoing.send(self, list.objects()) : stream.sendInPlace(list);
           memory.setU64(at, sent);
         });
       };

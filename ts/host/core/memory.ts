@@ -16,6 +16,7 @@ export class GuestMemory {
   buffer = new ArrayBuffer(0);
   bytes = new Uint8Array(this.buffer);
   words = new Uint32Array(this.buffer);
+  #longs = new BigUint64Array(this.buffer);
 
   constructor(memory: () => LinearMemory, realloc: Realloc | undefined) {
     this.#memory = memory;
@@ -48,8 +49,7 @@ export class GuestMemory {
   }
 
   setU64(pointer: number, value: bigint): void {
-    this.words[pointer >>> 2] = Number(value & 0xffff_ffffn);
-    this.words[(pointer >>> 2) + 1] = Number(value >> 32n);
+    this.#longs[pointer >>> 3] = value;
   }
 
   setU16(pointer: number, value: number): void {
@@ -64,5 +64,6 @@ export class GuestMemory {
     this.buffer = buffer;
     this.bytes = new Uint8Array(buffer);
     this.words = new Uint32Array(buffer);
+    this.#longs = new BigUint64Array(buffer);
   }
 }

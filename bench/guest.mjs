@@ -1,0 +1,18 @@
+/**
+ * A guest of the benchmark, a process of its own: `guest.mjs HOST COMPONENT ARGS...`. HOST: `guest` (this package's, and the
+ * bindings that read the guest's memory), `guest-js` (this package's, the bindings that make objects), `guest-shim` (the
+ * shim's own), `guest-alone` (as `guest`, without the system call: what it costs to get there).
+ */
+import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
+import { loadComponent } from '../dist/cli/component.js';
+import { udpSockets } from '../dist/host/jco.js';
+import { native } from '../dist/native.js';
+
+const [host, component, ...args] = process.argv.slice(2);
+if (host === 'guest-alone') native.send = (_socket, _payload, _table, count) => count;
+const bindings = host === 'guest-js' || host === 'guest-shim' ? 'js' : 'hybrid';
+const instantiate = await loadComponent(component, { bindings, async: false });
+const options = host === 'guest-shim' ? {} : { udpSockets: udpSockets({ allow: 'all' }) };
+const shim = new WASIShim({ sandbox: { args: ['guest', ...args], env: {} }, ...options });
+const { run } = await instantiate(shim.getImportObject());
+run.run();
