@@ -1,0 +1,21 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+
+const root = new URL('../', import.meta.url);
+const read = (file: string) => readFileSync(new URL(file, root), 'utf8');
+
+it('docs/conformance.md names tests that there are', () => {
+  const sources = readdirSync(new URL('__test__/', root))
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => read(`__test__/${file}`).replaceAll("\\'", "'"))
+    .join('\n');
+  const rows = read('docs/conformance.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| ---') && !line.endsWith('| test |'));
+  const titles = rows.flatMap((row) => {
+    const cell = row.split(' | ').at(-1)!;
+    return [...cell.matchAll(/`([^`]+)`/g)].map(([, title]) => title!);
+  });
+  expect(titles.length).toBeGreaterThan(rows.length / 2);
+  expect(titles.filter((title) => !sources.includes(title))).toEqual([]);
+});
