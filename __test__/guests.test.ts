@@ -4,8 +4,9 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openUdp, parseSocketAddress } from '../dist/index.js';
-import { guestCommand, noGuests, runGuest, WAYS } from './support/guests.js';
+import { component, guestCommand, noGuests, runGuest, WAYS } from './support/guests.js';
 import { FAMILIES, Receiver } from './support/receiver.js';
+import { fixture, RUNTIME, run } from './support/runtime.js';
 
 describe.skipIf(noGuests).each(WAYS)(`real components by way of: %s ${noGuests ?? ''}`, (way) => {
   it('exchange: binds, streams, sends batches, polls with a timeout, receives and verifies', async () => {
@@ -112,6 +113,20 @@ describe.skipIf(noGuests).each(WAYS)(`real components by way of: %s ${noGuests ?
       udp[Symbol.dispose]();
       socket.destroy();
       server.close();
+    },
+  );
+});
+
+/** Why guests cannot be suspended here; undefined where they can. */
+const noSuspension = 'Suspending' in WebAssembly ? noGuests : 'needs JSPI, as in Node.js from 24.21 on';
+
+describe.skipIf(noSuspension)(`guests that are suspended while they wait ${noSuspension ?? ''}`, () => {
+  it.each(['js', 'hybrid'])(
+    'two wait at once, and their event loop serves them, with %s bindings',
+    async (bindings) => {
+      const finished = await run([...RUNTIME, fixture('guest-async.mjs'), bindings, component('ping')]);
+      expect(finished).toMatchObject({ code: 0, stderr: '' });
+      expect(finished.stdout.match(/^5 of 5 answered$/gm)).toHaveLength(2);
     },
   );
 });

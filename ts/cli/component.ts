@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -55,8 +55,8 @@ async function translate(component: Uint8Array, options: TranslationOptions, fol
     ...(options.async ? { asyncMode: 'jspi', asyncImports: WAITING_IMPORTS, asyncExports: WAITING_EXPORTS } : {}),
   });
   // Renamed into place, so that nobody reads half of it, and the first of two writers wins.
-  const draft = `${folder}.${process.pid}`;
-  await mkdir(draft, { recursive: true });
+  await mkdir(path.dirname(folder), { recursive: true });
+  const draft = await mkdtemp(`${folder}.`);
   for (const [name, content] of Object.entries(files)) {
     if (/\.(js|wasm)$/.test(name)) await writeFile(path.join(draft, name), content);
   }
