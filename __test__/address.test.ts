@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decodeAddress, encodeAddress } from '../dist/address.js';
-import { formatSocketAddress, type IpSocketAddress, parseSocketAddress, SocketError } from '../dist/index.js';
+import { formatSocketAddress, type IpSocketAddress, openUdp, parseSocketAddress, SocketError } from '../dist/index.js';
 
 const v6 = (address: number[], port = 53, scopeId = 0, flowInfo = 0) =>
   ({ tag: 'ipv6', val: { port, flowInfo, address, scopeId } }) as IpSocketAddress;
@@ -50,4 +50,13 @@ describe('socket addresses', () => {
     expect(() => parseSocketAddress(text)).toThrow(SocketError);
     expect(() => parseSocketAddress(text)).toThrow(/, got /);
   });
+
+  it.each([undefined, null, 5, {}, { tag: 'ipv4' }, { tag: 'ipv4', val: { port: 53, address: [1, 2, 3] } }])(
+    '%j is no address to format, or to open a socket with',
+    (value) => {
+      expect(() => formatSocketAddress(value as never)).toThrow(SocketError);
+      expect(() => formatSocketAddress(value as never)).toThrow(/got /);
+      if (value !== undefined) expect(() => openUdp({ local: value as never })).toThrow(/got /);
+    },
+  );
 });

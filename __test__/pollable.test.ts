@@ -20,6 +20,12 @@ describe('pollables of a stream that may send', () => {
     expect(() => poll.poll([])).toThrow(Trap);
   });
 
+  it('poll of what are no pollables is a TypeError', () => {
+    for (const list of [5, undefined, {}])
+      expect(() => poll.poll(list as never)).toThrow(/an array of pollables, got /);
+    for (const one of [{}, null, 5]) expect(() => poll.poll([one as never])).toThrow(/pollables of this package, got /);
+  });
+
   it('a dropped pollable traps, its stream goes on', () => {
     const { outgoing } = openUdp();
     const pollable = outgoing.subscribe();

@@ -39,6 +39,12 @@ describe('sendAll', () => {
     expect(await sendAll(udp.outgoing, [])).toBe(0n);
   });
 
+  it('what is no iterable is a TypeError', async () => {
+    for (const none of [undefined, null, 5, 'text', {}]) {
+      await expect(sendAll(udp.outgoing, none as never)).rejects.toThrow(/an iterable of datagrams, got /);
+    }
+  });
+
   it('sends an async iterable, and does not hold back what a slow source gave', async () => {
     async function* source() {
       yield data('a');

@@ -168,8 +168,13 @@ function parseGroups(text: string): Ipv6Address {
   return [...head, ...zeros, ...(tail ?? [])].map((group) => Number.parseInt(group, 16)) as Ipv6Address;
 }
 
-/** Writes an address as `parseSocketAddress` reads it; IPv6 in the form of RFC 5952. */
+/**
+ * Writes an address as `parseSocketAddress` reads it; IPv6 in the form of RFC 5952. Throws SocketError `invalid-argument` for
+ * what is no address.
+ */
 export function formatSocketAddress(address: IpSocketAddress): string {
+  const problem = malformation(address);
+  if (problem !== undefined) throw new SocketError('invalid-argument', problem);
   if (address.tag === 'ipv4') return `${address.val.address.join('.')}:${address.val.port}`;
   const full = address.val.address.map((group) => group.toString(16)).join(':');
   const host = new URL(`http://[${full}]`).hostname.slice(1, -1);

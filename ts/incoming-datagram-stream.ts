@@ -83,8 +83,10 @@ export class IncomingDatagramStream {
     const descriptor = this.#live('receive');
     batch.fill(0);
     const max = Math.min(Number(maxResults), MOST);
-    if (!(max >= 0))
-      throw new RangeError(`receive() takes a number of datagrams, got ${maxResults}: leave it out for all`);
+    if (!Number.isInteger(max) || max < 0)
+      throw new RangeError(
+        `receive() takes a whole number of datagrams from 0 on, got ${maxResults}: leave it out for all`,
+      );
     if (max === 0) return 0;
     for (let pass = 0; pass < PASSES; pass++) {
       const count = native.receive(descriptor.socket, batch.payload, batch.table, max);

@@ -1,4 +1,5 @@
-import { type IpSocketAddress, parseSocketAddress } from './address.js';
+import { type IpSocketAddress, malformation, parseSocketAddress, show } from './address.js';
+import { SocketError } from './errors.js';
 import { type Allow, policyOf } from './host/policy.js';
 import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
@@ -34,6 +35,9 @@ export interface OpenUdp extends Disposable {
  * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system.
  */
 export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`openUdp() takes options, got ${show(options)}: write { remote: '127.0.0.1:53' }`);
+  }
   const remote = toAddress(options.remote);
   const local = toAddress(options.local) ?? unspecified(remote);
   const policy = options.allow === undefined ? undefined : policyOf(options.allow);
@@ -53,7 +57,10 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
 }
 
 function toAddress(address: string | IpSocketAddress | undefined): IpSocketAddress | undefined {
-  return typeof address === 'string' ? parseSocketAddress(address) : address;
+  if (typeof address === 'string') return parseSocketAddress(address);
+  const problem = address === undefined ? undefined : malformation(address);
+  if (problem !== undefined) throw new SocketError('invalid-argument', problem);
+  return address;
 }
 
 /** The unspecified address, port 0, of the remote's family; IPv4 without one. */

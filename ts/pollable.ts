@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
+import { show } from './address.js';
 import type { Descriptor } from './descriptor.js';
 import { AbortError, Trap } from './errors.js';
 import { native } from './native.js';
@@ -76,7 +77,10 @@ export class Pollable {
 
   /** @internal The sources of a list of pollables. */
   static sources(list: readonly Pollable[]): Source[] {
-    return list.map((pollable) => pollable.#live());
+    return list.map((pollable) => {
+      if (typeof pollable === 'object' && pollable !== null && #source in pollable) return pollable.#live();
+      throw new TypeError(`poll() waits for pollables of this package, got ${show(pollable)}: subscribe() makes one`);
+    });
   }
 }
 
@@ -99,6 +103,8 @@ export const poll = {
 };
 
 function nonEmpty(list: readonly Pollable[]): Source[] {
+  if (!Array.isArray(list))
+    throw new TypeError(`poll() takes an array of pollables, got ${show(list)}: pass [pollable]`);
   if (list.length === 0) throw new Trap('poll() waits for at least one pollable, got an empty list: name one');
   return Pollable.sources(list);
 }

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { show } from './address.js';
 import type { OutgoingDatagram } from './arena.js';
 import { AbortError } from './errors.js';
 import { LAYOUT } from './layout.js';
@@ -24,6 +25,11 @@ export async function sendAll(
   datagrams: Iterable<OutgoingDatagram> | AsyncIterable<OutgoingDatagram>,
   options: SendAllOptions = {},
 ): Promise<bigint> {
+  if (!isIterable(datagrams)) {
+    throw new TypeError(
+      `sendAll() takes an iterable of datagrams, got ${show(datagrams)}: pass an array or a generator`,
+    );
+  }
   const loop = new SendLoop(outgoing, options);
   try {
     if (Symbol.asyncIterator in datagrams) await loop.drain(datagrams[Symbol.asyncIterator]());
@@ -41,6 +47,10 @@ export async function sendAll(
     if (failure instanceof Error && Object.isExtensible(failure)) Object.assign(failure, { accepted: loop.accepted });
     throw failure;
   }
+}
+
+function isIterable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
 }
 
 /** The state of one `sendAll`: what it has collected, and how far it is. */
