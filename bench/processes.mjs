@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { RUNTIMES } from '../scripts/runtimes.mjs';
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PEERS = path('../target/release/wasi-udp-peers');
@@ -12,10 +13,10 @@ const GUEST = path('guest.mjs');
 const GUEST_SENDER = path('../build/guests/bench-sender.wasm');
 const GUEST_RECEIVER = path('../build/guests/bench-receiver.wasm');
 
-/** A runtime, from node_modules or PATH; undefined where it is in neither. */
+/** A runtime: where scripts/runtimes.mjs keeps it, or from PATH; undefined where it is in neither. */
 function runtime(name) {
-  const local = path(`../node_modules/.bin/${name}`);
-  const found = existsSync(local) ? local : name;
+  const kept = name in RUNTIMES && path(`../build/runtimes/${name}/package/${RUNTIMES[name].program}`);
+  const found = kept && existsSync(kept) ? kept : name;
   return spawnSync(found, ['--version']).status === 0 ? found : undefined;
 }
 
