@@ -2,22 +2,27 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { setupOrExit } from '../setup.mjs';
-import { build, check } from './build.mjs';
+import { build, check, needs } from './build.mjs';
 import { glibcFloor } from './glibc.mjs';
-import { prepareRoot, repository } from './root.mjs';
+import { noRoot, prepareRoot, repository, timed } from './root.mjs';
 import { runtimes } from './runtimes.mjs';
 import { targets } from './targets.mjs';
 
 const MAX_BYTES = 1_500_000;
-const HELP = `npm run platforms [-- --build NAME,... --check NAME,...]
+const HELP = `npm run platforms [-- --build NAME,... --check NAME,... --quick]
 
 Builds, and runs where this machine can, the platforms of --build; type-checks those of --check. Without either, all are
-built but for those that can only be type-checked.
+built but for those that can only be type-checked. --quick builds without optimizations: sizes are not those of releases.
 
 Platforms: ${targets.map(({ name }) => name).join(', ')}`;
 
 const { values } = parseArgs({
-  options: { build: { type: 'string' }, check: { type: 'string' }, help: { type: 'boolean' } },
+  options: {
+    build: { type: 'string' },
+    check: { type: 'string' },
+    quick: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
 });
 if (values.help) {
   console.log(HELP);
@@ -27,14 +32,22 @@ const isWhole = values.build === undefined && values.check === undefined;
 const toBuild = isWhole ? targets.filter((target) => !target.typesOnly) : named(values.build);
 const toCheck = isWhole ? targets.filter((target) => target.typesOnly) : named(values.check);
 
+const impossible = noRoot();
+if (impossible !== undefined) {
+  console.error(`npm run platforms cannot run here: ${impossible}`);
+  console.log(`all suites: 0 passed, 0 failed, ${toBuild.length + toCheck.length} skipped`);
+  process.exit(1);
+}
 await setupOrExit();
-prepareRoot();
+const { packages, wheels } = needs(toBuild);
+const emulators = toBuild.flatMap(({ name }) => runtimes[name]?.packages ?? []);
+prepareRoot({ packages: [...new Set([...packages, ...emulators])], wheels });
 
-const rows = [...toBuild.map((target) => row(target, buildAndRun)), ...toCheck.map((target) => row(target, typeCheck))];
+const rows = [...toBuild.map((target) => row(target, buildAndRun)), ...typeCheck(toCheck)];
 console.log(table(rows));
 const failures = rows.filter(({ failure }) => failure !== undefined);
 for (const { platform, failure } of failures) console.error(`\n${platform}: ${failure}`);
-console.log(`${rows.length - failures.length} passed, ${failures.length} failed`);
+console.log(`all suites: ${rows.length - failures.length} passed, ${failures.length} failed, 0 skipped`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
 /** The targets of a list of names. */
@@ -50,10 +63,9 @@ function named(list = '') {
 
 /** A row of the table: what `action` finds out about a target, or why it failed. */
 function row(target, action) {
-  process.stderr.write(`platforms: ${target.name} ...\n`);
   const result = { platform: target.name, built: 'no', size: '', glibc: '', ran: 'no', passed: '' };
   try {
-    action(target, result);
+    timed(target.name, () => action(target, result));
   } catch (error) {
     result.failure = error.message;
     result.passed = 'FAILED';
@@ -63,10 +75,10 @@ function row(target, action) {
 
 function buildAndRun(target, result) {
   const start = Date.now();
-  const { binary, bytes } = build(target);
+  const { binary, bytes } = build(target, values);
   result.built = `${Math.round((Date.now() - start) / 1000)} s`;
   result.size = `${(bytes / 1000).toFixed(0)} kB`;
-  if (bytes > MAX_BYTES) throw new Error(`the binary has ${bytes} bytes, more than ${MAX_BYTES}`);
+  if (!values.quick && bytes > MAX_BYTES) throw new Error(`the binary has ${bytes} bytes, more than ${MAX_BYTES}`);
   if (target.glibc !== undefined) result.glibc = glibcFloor(binary, target.glibc);
   const runtime = runtimes[target.name];
   if (runtime === undefined) return;
@@ -78,9 +90,19 @@ function buildAndRun(target, result) {
   result.passed = `${summary.passed} (${summary.backend}${summary.segmentation ? ' + segmentation' : ''}, ${summary.poller})`;
 }
 
-function typeCheck(target, result) {
-  check(target);
-  result.built = 'type-checked only';
+/** The rows of what is type-checked: all at once, or, where that fails, each alone. */
+function typeCheck(targets) {
+  let together = false;
+  try {
+    if (targets.length > 0) timed('type checks', () => check(targets));
+    together = true;
+  } catch {}
+  return targets.map((target) =>
+    row(target, (_, result) => {
+      if (!together) check([target]);
+      result.built = 'type-checked only';
+    }),
+  );
 }
 
 function table(rows) {

@@ -11,36 +11,63 @@ const root = join(cache, 'debian');
 
 /** Debian's compiler for browsers: the one that comes with the standard library's source, for `-Zbuild-std`. */
 const compilers = ['rustc-web', 'cargo-web', 'rust-web-src', 'rust-web-llvm', 'gcc', 'libc6-dev', 'python3-pip'];
-/** wine for Windows; qemu with the C libraries for arm64; musl's loaders. */
-const emulators = ['wine', 'wine64', 'qemu-user', 'libstdc++6-arm64-cross', 'musl', 'musl:arm64'];
-const wheels = ['cargo-zigbuild==0.24.0', 'ziglang==0.15.2'];
 
-/** Makes the root, or adds what it lacks. A second call costs nothing. */
-export function prepareRoot() {
+/** Why there can be no root here; undefined where there can. */
+export function noRoot() {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new Error(`npm run platforms needs Linux on x64, this is ${process.platform} on ${process.arch}`);
+    return `it needs Linux on x64, this is ${process.platform} on ${process.arch}`;
   }
-  if (process.getuid() !== 0)
-    throw new Error('npm run platforms makes a Debian root, which needs root: run it with sudo or in a container');
+  if (process.getuid() !== 0) return 'it makes a Debian root, which root may: run it with sudo or in a container';
+  if (!works('unshare', '--mount', 'true')) return 'it mounts in a namespace of its own, which is forbidden here';
+  if (!works('debootstrap', '--version') && !works('apt-get', '--version')) {
+    return 'it needs debootstrap, or apt-get to fetch it: install debootstrap';
+  }
+  return undefined;
+}
+
+/** Makes the root, or adds what it lacks of the packages and wheels. A second call costs nothing. */
+export function prepareRoot({ packages, wheels }) {
   mkdirSync(cache, { recursive: true });
   step('debian', bootstrap);
-  step('packages', () => {
-    inRoot(['dpkg', '--add-architecture', 'arm64']);
-    inRoot(['apt-get', 'update', '-q']);
-    inRoot(['apt-get', 'install', '-qy', '--no-install-recommends', ...compilers, ...emulators]);
-    inRoot(['pip', 'install', '-q', '--break-system-packages', ...wheels]);
-  });
+  const missing = [...compilers, ...packages].filter((name) => !isInstalled(name));
+  if (missing.length > 0) {
+    timed(`installing ${missing.join(' ')}`, () => {
+      inRoot(['apt-get', 'update', '-q']);
+      inRoot(['apt-get', 'install', '-qy', '--no-install-recommends', ...missing]);
+    });
+  }
+  if (wheels.length > 0) {
+    step('wheels', () => inRoot(['pip', 'install', '-q', '--break-system-packages', ...wheels]));
+  }
 }
 
 /** Does a step once: its mark in the cache says that it is done. */
 export function step(name, action) {
   const mark = join(cache, `${name}.done`);
   if (existsSync(mark)) return;
+  timed(name, action);
+  writeFileSync(mark, '');
+}
+
+/** Does what takes long, and tells so. */
+export function timed(name, action) {
   process.stderr.write(`platforms: ${name} ...\n`);
   const start = Date.now();
-  action();
-  writeFileSync(mark, '');
-  process.stderr.write(`platforms: ${name} took ${Math.round((Date.now() - start) / 1000)} s\n`);
+  try {
+    return action();
+  } finally {
+    process.stderr.write(`platforms: ${name} took ${Math.round((Date.now() - start) / 1000)} s\n`);
+  }
+}
+
+/** Whether the root has a package: dpkg lists its files, by the architecture's name too where several may be installed. */
+function isInstalled(name) {
+  const info = join(root, 'var/lib/dpkg/info');
+  return existsSync(join(info, `${name}.list`)) || existsSync(join(info, `${name}:amd64.list`));
+}
+
+function works(program, ...parameters) {
+  return spawnSync(program, parameters).status === 0;
 }
 
 /** debootstrap is a shell script: taken from Debian's package, it need not be installed. */
@@ -48,16 +75,19 @@ function bootstrap() {
   rmSync(root, { recursive: true, force: true });
   let tool = 'debootstrap';
   const env = { ...process.env };
-  if (spawnSync(tool, ['--version']).status !== 0) {
-    const scratch = join('/tmp', `debootstrap-${process.pid}`);
+  if (!works(tool, '--version')) {
+    const scratch = join(cache, 'debootstrap');
     mkdirSync(scratch, { recursive: true });
-    run(['apt-get', 'update', '-q'], {});
+    run(['apt-get', 'update', '-q']);
     run(['apt-get', 'download', '-q', 'debootstrap'], { cwd: scratch });
     run(['sh', '-c', 'dpkg -x debootstrap_*.deb .'], { cwd: scratch });
     tool = join(scratch, 'usr/sbin/debootstrap');
     env.DEBOOTSTRAP_DIR = join(scratch, 'usr/share/debootstrap');
   }
   run([tool, '--variant=minbase', '--include=ca-certificates', 'trixie', root], { env });
+  // A root that is made anew when it breaks need not be safe from power cuts: packages take half the time.
+  writeFileSync(join(root, 'etc/dpkg/dpkg.cfg.d/unsafe-io'), 'force-unsafe-io\n');
+  inRoot(['dpkg', '--add-architecture', 'arm64']);
 }
 
 /**

