@@ -29,7 +29,9 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 });
-const SLICES = { generations: 2, rounds: 5, milliseconds: 30 };
+const SLICES = options.quick
+  ? { generations: 1, rounds: 6, milliseconds: 25 }
+  : { generations: 2, rounds: 5, milliseconds: 30 };
 const results = fileURLToPath(new URL('results/', import.meta.url));
 
 const report = await run();

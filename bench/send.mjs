@@ -11,7 +11,14 @@ export async function measureSend(case_, { generations, rounds, milliseconds }) 
   const nanoseconds = {};
   for (let generation = 0; generation < generations; generation++) {
     const { receiver, to } = await openReceiver(case_);
-    const opened = await Promise.all(case_.senders.map(async (name) => [name, await openSender(name, case_, to)]));
+    const opened = await Promise.all(
+      case_.senders.map(async (name) => {
+        const child = await openSender(name, case_, to).catch((error) => {
+          failures[name] = `failed: ${error.message}`;
+        });
+        return [name, child];
+      }),
+    );
     const senders = opened.filter(([name, child]) => child !== undefined && !failures[name]);
     try {
       for (const [name, child] of senders) {

@@ -85,7 +85,9 @@ const kinds = {
 
   async 'bun-sendMany'() {
     const [{ host, port }] = destinations;
-    const socket = await globalThis.Bun.udpSocket(connected ? { connect: { hostname: host, port } } : {});
+    const hostname = isIpv6 ? '::' : '0.0.0.0';
+    const connect = connected ? { connect: { hostname: host, port } } : {};
+    const socket = await globalThis.Bun.udpSocket({ hostname, ...connect });
     const list = datas.flatMap((data, i) => (connected ? [data] : [data, destination(i).port, destination(i).host]));
     return () => socket.sendMany(list);
   },

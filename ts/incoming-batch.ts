@@ -39,6 +39,30 @@ export class IncomingBatch {
     return decodeAddress(this.slots, this.addressIndex(index));
   }
 
+  /** @internal The bytes of a datagram. */
+  byteLength(index: number): number {
+    return this.entries[this.#word(index) + 1]!;
+  }
+
+  /** @internal A copy of the payloads, one behind the other. Those of a coalesced message lie so already: one copy does. */
+  copy(): Uint8Array {
+    const { entries } = this;
+    const end = this.#count * ENTRY_WORDS;
+    let total = 0;
+    for (let word = 0; word < end; word += ENTRY_WORDS) total += entries[word + 1]!;
+    // Every byte is written below.
+    const bytes = Buffer.allocUnsafeSlow(total);
+    let position = 0;
+    for (let word = 0; word < end; ) {
+      const start = entries[word]!;
+      let stop = start;
+      for (; word < end && entries[word] === stop; word += ENTRY_WORDS) stop += entries[word + 1]!;
+      bytes.set(this.#bytes.subarray(start, stop), position);
+      position += stop - start;
+    }
+    return bytes;
+  }
+
   /** @internal The slot of a datagram's source. */
   addressIndex(index: number): number {
     return this.entries[this.#word(index) + 2]!;

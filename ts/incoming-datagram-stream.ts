@@ -168,18 +168,17 @@ export class IncomingDatagramStream {
 
 /** The batch as objects, with one copy of its bytes. */
 function copies(batch: IncomingBatch, count: number): IncomingDatagram[] {
-  const views = Array.from({ length: count }, (_, index) => batch.data(index));
-  const bytes = new Uint8Array(views.reduce((sum, view) => sum + view.length, 0));
+  const { buffer, byteOffset } = batch.copy();
   let position = 0;
   let slot = -1;
   let remoteAddress!: IpSocketAddress;
-  return views.map((view, index) => {
+  return Array.from({ length: count }, (_, index) => {
     if (batch.addressIndex(index) !== slot) {
       slot = batch.addressIndex(index);
       remoteAddress = decodeAddress(batch.slots, slot);
     }
-    bytes.set(view, position);
-    position += view.length;
-    return { data: bytes.subarray(position - view.length, position), remoteAddress };
+    const data = new Uint8Array(buffer, byteOffset + position, batch.byteLength(index));
+    position += data.length;
+    return { data, remoteAddress };
   });
 }
