@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { RUNTIMES } from '../scripts/runtimes.mjs';
+import { programOf, RUNTIMES } from '../scripts/runtimes.mjs';
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PEERS = path('../target/release/wasi-udp-peers');
@@ -15,8 +15,7 @@ const GUEST_RECEIVER = path('../build/guests/bench-receiver.wasm');
 
 /** A runtime: where scripts/runtimes.mjs keeps it, or from PATH; undefined where it is in neither. */
 function runtime(name) {
-  const kept = name in RUNTIMES && path(`../build/runtimes/${name}/package/${RUNTIMES[name].program}`);
-  const found = kept && existsSync(kept) ? kept : name;
+  const found = name in RUNTIMES && existsSync(programOf(name)) ? programOf(name) : name;
   return spawnSync(found, ['--version']).status === 0 ? found : undefined;
 }
 

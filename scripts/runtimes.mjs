@@ -14,12 +14,17 @@ export const RUNTIMES = {
   deno: { package: '@deno/linux-x64-glibc@2', program: 'deno', args: ['run', '-A'] },
 };
 
+const folderOf = (name) => path.join(root, 'build', 'runtimes', name);
+
+/** Where the program of the runtime of that name is, once it was fetched. */
+export const programOf = (name) => path.join(folderOf(name), 'package', RUNTIMES[name].program);
+
 /** The command that runs a script in the runtime of that name, which is fetched where it is not there yet. */
 export function runtime(name) {
-  const { package: spec, program, args } = RUNTIMES[name];
-  const folder = path.join(root, 'build', 'runtimes', name);
-  const file = path.join(folder, 'package', program);
+  const { package: spec, args } = RUNTIMES[name];
+  const file = programOf(name);
   if (!fs.existsSync(file)) {
+    const folder = folderOf(name);
     fs.mkdirSync(folder, { recursive: true });
     run('npm', ['pack', '--silent', spec, '--pack-destination', folder]);
     const tarball = fs.readdirSync(folder).find((entry) => entry.endsWith('.tgz'));

@@ -66,37 +66,25 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       },
   });
 
-  const byteGetter = (get: (self: UdpSocket) => number): CoreForm => ({
-    only: UdpSocket,
-    lower:
-      ({ memory, handles }) =>
-      (handle: number, pointer: number) => {
-        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
-        result(memory, pointer, 2, 1, (at) => {
-          memory.bytes[at] = get(self);
-        });
-      },
+  /** A method of a socket that returns `result<T, error-code>`, of so many bytes: `write` writes T, aligned as it is, at its pointer. */
+  const getter =
+    <T>(size: number, alignment: number, write: (memory: GuestMemory, at: number, value: T) => void) =>
+    (get: (self: UdpSocket) => T): CoreForm => ({
+      only: UdpSocket,
+      lower:
+        ({ memory, handles }) =>
+        (handle: number, pointer: number) => {
+          const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+          result(memory, pointer, size, alignment, (at) => write(memory, at, get(self)));
+        },
+    });
+  const byteGetter = getter<number>(2, 1, (memory, at, value) => {
+    memory.bytes[at] = value;
   });
-
-  const u64Getter = (get: (self: UdpSocket) => bigint): CoreForm => ({
-    only: UdpSocket,
-    lower:
-      ({ memory, handles }) =>
-      (handle: number, pointer: number) => {
-        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
-        result(memory, pointer, 16, 8, (at) => memory.setU64(at, get(self)));
-      },
-  });
-
-  const addressGetter = (get: (self: UdpSocket) => IpSocketAddress): CoreForm => ({
-    only: UdpSocket,
-    lower:
-      ({ memory, handles }) =>
-      (handle: number, pointer: number) => {
-        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
-        result(memory, pointer, 4 + ADDRESS_BYTES, 4, (at) => writeAddress(encodeAddress(get(self)), 0, memory, at));
-      },
-  });
+  const u64Getter = getter<bigint>(16, 8, (memory, at, value) => memory.setU64(at, value));
+  const addressGetter = getter<IpSocketAddress>(4 + ADDRESS_BYTES, 4, (memory, at, value) =>
+    writeAddress(encodeAddress(value), 0, memory, at),
+  );
 
   const subscribe = <T extends Disposable & { subscribe(): Pollable }>(type: Type<T>): CoreForm => ({
     lower:

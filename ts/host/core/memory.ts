@@ -52,11 +52,6 @@ export class GuestMemory {
     this.#longs[pointer >>> 3] = value;
   }
 
-  setU16(pointer: number, value: number): void {
-    this.bytes[pointer] = value;
-    this.bytes[pointer + 1] = value >>> 8;
-  }
-
   #follow(buffer: ArrayBufferLike): void {
     if (!(buffer instanceof ArrayBuffer)) {
       throw new Trap('a shared memory can change while it is read, and is not served: build the guest without threads');
