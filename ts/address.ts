@@ -168,6 +168,11 @@ function parseGroups(text: string): Ipv6Address {
   return [...head, ...zeros, ...(tail ?? [])].map((group) => Number.parseInt(group, 16)) as Ipv6Address;
 }
 
+/** The host of an address; IPv6 as its eight groups. */
+export function hostText({ tag, val }: IpSocketAddress): string {
+  return tag === 'ipv4' ? val.address.join('.') : val.address.map((group) => group.toString(16)).join(':');
+}
+
 /**
  * Writes an address as `parseSocketAddress` reads it; IPv6 in the form of RFC 5952. Throws SocketError `invalid-argument` for
  * what is no address.
@@ -175,9 +180,8 @@ function parseGroups(text: string): Ipv6Address {
 export function formatSocketAddress(address: IpSocketAddress): string {
   const problem = malformation(address);
   if (problem !== undefined) throw new SocketError('invalid-argument', problem);
-  if (address.tag === 'ipv4') return `${address.val.address.join('.')}:${address.val.port}`;
-  const full = address.val.address.map((group) => group.toString(16)).join(':');
-  const host = new URL(`http://[${full}]`).hostname.slice(1, -1);
+  if (address.tag === 'ipv4') return `${hostText(address)}:${address.val.port}`;
+  const host = new URL(`http://[${hostText(address)}]`).hostname.slice(1, -1);
   const zone = address.val.scopeId === 0 ? '' : `%${address.val.scopeId}`;
   return `[${host}${zone}]:${address.val.port}`;
 }

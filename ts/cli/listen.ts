@@ -82,7 +82,7 @@ async function receive({ incoming }: OpenUdp, options: ListenOptions, signal: Ab
       continue;
     }
     started ??= performance.now();
-    for (let i = 0; i < received; i++) tally.bytes += batch.data(i).length;
+    for (let i = 0; i < received; i++) tally.bytes += batch.byteLength(i);
     tally.datagrams += received;
     await print(batch);
     await turn.give();

@@ -36,7 +36,7 @@ for (;;) {
 function receive(): number {
   const count = incoming.receiveInto(batch);
   let cost = 0;
-  for (let i = 0; i < count; i++) cost += bufferCost(batch.data(i).length);
+  for (let i = 0; i < count; i++) cost += bufferCost(batch.byteLength(i));
   Atomics.add(counts, RECEIVED, BigInt(count));
   Atomics.add(counts, FREED, BigInt(cost));
   return count;

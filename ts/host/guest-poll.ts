@@ -1,9 +1,7 @@
 import { Trap } from '../errors.js';
 import { Pollable, poll } from '../pollable.js';
-import { type GuestContext, type GuestResource, guestResources } from './guest.js';
+import { cabiRep, type GuestContext, type GuestResource, guestResources } from './guest.js';
 import type { Resource } from './resource-table.js';
-
-const cabiRep = Symbol.for('cabiRep') as unknown as keyof GuestResource;
 
 /** Waits on our pollables and another host's together, as `poll.poll` does. */
 export type MixedPoll = (list: readonly object[]) => Uint32Array;
@@ -12,7 +10,7 @@ export type MixedPoll = (list: readonly object[]) => Uint32Array;
 export function guestPoll(context: Pick<GuestContext, 'table' | 'outgoing'>, async: boolean, mixed?: MixedPoll) {
   const { table } = context;
   const Guest = guestResources(context);
-  const pollableOf = (self: GuestResource) => table.get(self[cabiRep] as unknown as Resource<Pollable>, Pollable);
+  const pollableOf = (self: GuestResource) => table.get(self[cabiRep] as Resource<Pollable>, Pollable);
 
   class GuestPollable extends Guest {
     ready(): boolean {

@@ -9,7 +9,7 @@ import type { HostOutgoingDatagramStream } from './outgoing.js';
 import type { Resource, ResourceTable } from './resource-table.js';
 
 /** What jco asks of a resource: its number, and what drops one for which it has no object. */
-const cabiRep: unique symbol = Symbol.for('cabiRep') as never;
+export const cabiRep: unique symbol = Symbol.for('cabiRep') as never;
 const cabiDispose: unique symbol = Symbol.for('cabiDispose') as never;
 
 /** What a guest's interfaces are made over. */

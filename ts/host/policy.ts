@@ -1,5 +1,5 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
-import { formatSocketAddress, type IpSocketAddress, show } from '../address.js';
+import { hostText, type IpSocketAddress, show } from '../address.js';
 
 /** One thing that a guest may do, with the addresses that it may do it with: see `Allow`. */
 export type AllowRule = { bind: string } | { send: string } | { receive: string };
@@ -63,10 +63,11 @@ export class Policy {
   /** Whether a rule covers the address. */
   allows(action: Action, address: IpSocketAddress): boolean {
     const answers = this.#answers[action];
-    const text = formatSocketAddress(address);
+    const host = hostText(address);
+    const text = `${host} ${address.val.port}`;
     let answer = answers.get(text);
     if (answer === undefined) {
-      answer = this.#rules[action].some((rule) => covers(rule, address));
+      answer = this.#rules[action].some((rule) => covers(rule, address, host));
       if (answers.size === REMEMBERED) answers.clear();
       answers.set(text, answer);
     }
@@ -74,13 +75,11 @@ export class Policy {
   }
 }
 
-function covers({ hosts, firstPort, lastPort }: Rule, { tag, val }: IpSocketAddress): boolean {
+function covers({ hosts, firstPort, lastPort }: Rule, { tag, val }: IpSocketAddress, host: string): boolean {
   if (val.port < firstPort || val.port > lastPort) return false;
   if (hosts === undefined) return true;
   // BlockList takes IPv4 and IPv4-mapped addresses for the same; sockets do not.
-  if (hosts.tag !== tag) return false;
-  const text = tag === 'ipv4' ? val.address.join('.') : val.address.map((group) => group.toString(16)).join(':');
-  return hosts.list.check(text, tag);
+  return hosts.tag === tag && hosts.list.check(host, tag);
 }
 
 /** `HOST:PORT`, where HOST is `*`, an IPv4 address or an IPv6 address in brackets, with an optional prefix length. */
