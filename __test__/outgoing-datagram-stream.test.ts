@@ -218,6 +218,50 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
     });
   });
 
+  it('each datagram goes where its address says, be the objects shared or equal', async () => {
+    const others = await Promise.all([Receiver.open(familyCase), Receiver.open(familyCase)]);
+    const receivers = [receiver, ...others];
+    const shared = receivers.map(({ address }) => address);
+    const list = Array.from({ length: 500 }, (_, i) => {
+      const which = ((i * i) >> 3) % 3;
+      return { which, text: `${i}`, address: i % 4 < 2 ? shared[which]! : receivers[which]!.address };
+    });
+    udp.outgoing.checkSend();
+    expect(udp.outgoing.send(list.map(({ text, address }) => to(text, address)))).toBe(500n);
+    const writer = udp.outgoing.writer();
+    for (const { text, address } of list) {
+      writer.bytes.set(bytes(text), writer.position);
+      writer.commit(text.length, address);
+    }
+    udp.outgoing.checkSend();
+    expect(writer.flush()).toBe(500n);
+    for (const [which, one] of receivers.entries()) {
+      const expected = list.filter((datagram) => datagram.which === which).map(({ text }) => text);
+      await one.until(2 * expected.length);
+      expect(one.texts).toEqual([...expected, ...expected]);
+    }
+    for (const other of others) await other[Symbol.asyncDispose]();
+  });
+
+  it('a getter of a list may send in turn', async () => {
+    const inner = ['b', 'c'].map((text) => to(text));
+    const list = [
+      to('a'),
+      {
+        get data() {
+          connected.outgoing.checkSend();
+          expect(connected.outgoing.send(inner)).toBe(2n);
+          return bytes('d');
+        },
+        remoteAddress: receiver.address,
+      },
+      to('e'),
+    ];
+    udp.outgoing.checkSend();
+    expect(udp.outgoing.send(list)).toBe(3n);
+    await expectArrived('b', 'c', 'a', 'd', 'e');
+  });
+
   describe('invalid-argument', () => {
     const refuses = (stream: OpenUdp, remoteAddress: IpSocketAddress | undefined, rule: RegExp) => {
       stream.outgoing.checkSend();

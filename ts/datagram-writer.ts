@@ -1,5 +1,5 @@
 import type { IpSocketAddress } from './address.js';
-import { Arena, PAYLOAD_BYTES } from './arena.js';
+import { Arena } from './arena.js';
 import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from './destination.js';
 import { LAYOUT } from './layout.js';
 
@@ -22,11 +22,13 @@ interface Sender {
 export class DatagramWriter {
   readonly #arena = new Arena();
   readonly #sender: Sender;
+  readonly #destination: Destination;
   readonly #largest: number;
 
   /** @internal */
   constructor(sender: Sender) {
     this.#sender = sender;
+    this.#destination = sender.destination;
     this.#largest = MAX_PAYLOAD[sender.destination.family];
   }
 
@@ -46,30 +48,18 @@ export class DatagramWriter {
   }
 
   /**
-   * Makes a datagram of the `length` bytes from `position` on, and moves `position` behind them.
+   * Makes a datagram of the `length` bytes from `position` on, and moves `position` behind them. An address object that the
+   * commit before named is not read again: for another address, pass another object.
    *
    * Throws RangeError where the bytes or a 1025th datagram have no room (flush first), SocketError `datagram-too-large`
    * or `invalid-argument` as `send` would; nothing is committed then.
    */
   commit(length: number, address?: IpSocketAddress): void {
     const arena = this.#arena;
-    const room = PAYLOAD_BYTES - arena.position;
     // As an unsigned integer it is itself where it is one.
-    if (length >>> 0 !== length || length > room) {
-      throw new RangeError(
-        `commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`,
-      );
-    }
-    if (arena.count === LAYOUT.maxDatagrams) {
-      throw new RangeError(
-        `a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`,
-      );
-    }
-    const { destination } = this.#sender;
-    const fits = length <= this.#largest;
-    if (fits && arena.append(length, address, destination)) return;
-    const refusal = fits ? arena.refusal : Refusal.TooLarge;
-    throw refusalError(refusal, 'commit()', { data: { length }, remoteAddress: address }, destination);
+    const fits = length >>> 0 === length && length <= this.#largest && length <= arena.room && !arena.isFull;
+    if (fits && arena.append(length, address, this.#destination)) return;
+    this.#refuse(length, address);
   }
 
   /**
@@ -89,5 +79,21 @@ export class DatagramWriter {
   /** Gives up what is pending. */
   clear(): void {
     this.#arena.clear();
+  }
+  /** Throws what is wrong with a commit: the first rule of `commit` that it breaks. */
+  #refuse(length: number, address: IpSocketAddress | undefined): never {
+    const { room, isFull, refusal } = this.#arena;
+    if (length >>> 0 !== length || length > room) {
+      throw new RangeError(
+        `commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`,
+      );
+    }
+    if (isFull) {
+      throw new RangeError(
+        `a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`,
+      );
+    }
+    const broken = length > this.#largest ? Refusal.TooLarge : refusal;
+    throw refusalError(broken, 'commit()', { data: { length }, remoteAddress: address }, this.#destination);
   }
 }

@@ -34,7 +34,7 @@ export class Descriptor {
 
   /** The addon's handle. Traps once the last owner is gone, so that a stale handle never crosses. */
   get socket(): number {
-    if (this.#socket === 0) throw new Trap('the socket is closed: a dropped resource cannot be used, open another');
+    if (this.#socket === 0) trapClosed();
     return this.#socket;
   }
 
@@ -101,4 +101,8 @@ export class Descriptor {
     if (result < 0) throw systemError(operation, -result);
     return result;
   }
+}
+
+function trapClosed(): never {
+  throw new Trap('the socket is closed: a dropped resource cannot be used, open another');
 }

@@ -27,8 +27,14 @@ export interface ListInPlace {
   first(): unknown;
 }
 
-/** The arena of this thread, while no send uses it: a send is synchronous, so one is enough. */
-let spare: Arena | undefined;
+/** The arena of this thread: a send is synchronous, so one is enough. */
+let shared: Arena | undefined;
+
+/** The thread's arena; a new one where what packs it, such as a getter of the list, sends in turn. */
+function freeArena(): Arena {
+  if (shared === undefined || shared.isPacking) shared = new Arena();
+  return shared;
+}
 
 /**
  * `outgoing-datagram-stream` of wasi:sockets/udp@0.2: the sending half of a bound socket.
@@ -100,22 +106,20 @@ export class OutgoingDatagramStream {
     const total = list.length;
     if (total === 0) return 0n;
     this.#permit.use('send', total);
-    const arena = spare ?? new Arena();
-    spare = undefined;
+    const arena = freeArena();
     let accepted = 0;
     do {
+      arena.isPacking = true;
       arena.pack(list, accepted, this.#destination);
+      arena.isPacking = false;
       if (arena.count > 0) {
         const taken = this.#transmit(descriptor, arena, arena.payload, accepted > 0);
         accepted += taken;
         if (taken < arena.count) break;
       }
-      if (arena.refusal !== Refusal.None && accepted === 0) {
-        spare = arena;
+      if (arena.refusal !== Refusal.None && accepted === 0)
         throw refusalError(arena.refusal, 'send(), datagram 0', list[0], this.#destination);
-      }
     } while (arena.refusal === Refusal.None && accepted < total);
-    spare = arena;
     return COUNTS[accepted]!;
   }
 
@@ -127,13 +131,13 @@ export class OutgoingDatagramStream {
     const descriptor = this.#live('send');
     if (list.length === 0) return 0n;
     this.#permit.use('send', list.length);
-    const arena = spare ?? new Arena();
-    spare = undefined;
+    const arena = freeArena();
     arena.clear();
+    arena.isPacking = true;
     list.pack(arena, this.#destination);
+    arena.isPacking = false;
     if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', list.first(), this.#destination);
     const taken = this.#transmit(descriptor, arena, list.payload, false);
-    spare = arena;
     return COUNTS[taken]!;
   }
 

@@ -22,14 +22,16 @@ export class Permit {
 
   /** Uses the permit up for `count` datagrams of a call to `method`. Traps, and keeps it, where that is more than granted. */
   use(method: string, count: number): void {
-    const granted = this.#count;
-    if (count > granted) {
-      throw new Trap(
-        granted === NONE
-          ? `${method}() got ${count} datagrams with no checkSend() before: call checkSend() before each ${method}()`
-          : `${method}() got ${count} datagrams, checkSend() permitted ${granted}: call it again and send no more than it returns`,
-      );
-    }
+    if (count > this.#count) this.#trap(method, count);
     this.#count = NONE;
+  }
+
+  #trap(method: string, count: number): never {
+    const granted = this.#count;
+    throw new Trap(
+      granted === NONE
+        ? `${method}() got ${count} datagrams with no checkSend() before: call checkSend() before each ${method}()`
+        : `${method}() got ${count} datagrams, checkSend() permitted ${granted}: call it again and send no more than it returns`,
+    );
   }
 }
