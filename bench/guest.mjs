@@ -9,7 +9,15 @@ import { udpSockets } from '../dist/host/jco.js';
 import { native } from '../dist/native.js';
 
 const [host, component, ...args] = process.argv.slice(2);
-if (host === 'guest-alone') native.send = (_socket, _payload, _table, count) => count;
+if (host === 'guest-alone') {
+  let words;
+  native.send = (_socket, _payload, table, entries) => {
+    words ??= new Uint32Array(table);
+    let datagrams = 0;
+    for (let entry = 0; entry < entries; entry++) datagrams += words[4 * entry + 3];
+    return datagrams;
+  };
+}
 const bindings = host === 'guest-js' || host === 'guest-shim' ? 'js' : 'hybrid';
 const instantiate = await loadComponent(component, { bindings, async: false });
 const options = host === 'guest-shim' ? {} : { udpSockets: udpSockets({ allow: 'all' }) };

@@ -37,13 +37,16 @@ export class Arena {
   readonly bytes = new Uint8Array(new ArrayBuffer(PAYLOAD_BYTES));
   readonly payload = this.bytes.buffer;
   readonly table = new ArrayBuffer(LAYOUT.tableBytes);
+  /** The entries, each of as many datagrams as are alike and lie one behind the other. */
   readonly entries = new Uint32Array(this.table, 0, LAYOUT.maxDatagrams * ENTRY_WORDS);
   /** The address slots; the one behind the last holds a candidate. */
   readonly slots = new Uint32Array(this.table, LAYOUT.addressesOffset);
   /** Bytes of payload taken. */
   position = 0;
-  /** Datagrams in the table. */
+  /** Datagrams in the batch. */
   count = 0;
+  /** Entries in the table. */
+  used = 0;
   /** Address slots in the table. */
   addresses = 0;
   /** Whether it is being packed, which may run code of the user's: getters, a policy. */
@@ -58,6 +61,7 @@ export class Arena {
   clear(): void {
     this.position = 0;
     this.count = 0;
+    this.used = 0;
     this.addresses = 0;
     this.refusal = Refusal.None;
     this.#lastAddress = UNSEEN;
@@ -68,7 +72,7 @@ export class Arena {
     return PAYLOAD_BYTES - this.position;
   }
 
-  /** Whether the table has no entry left. */
+  /** Whether the batch has as many datagrams as a permit. */
   get isFull(): boolean {
     return this.count === MAX_DATAGRAMS;
   }
@@ -80,10 +84,14 @@ export class Arena {
     const largest = MAX_PAYLOAD[destination.family];
     const total = list.length;
     let position = 0;
-    let word = 0;
+    // The entry at hand: where it stands, the length of its datagrams, how many it has.
+    let word = -ENTRY_WORDS;
+    let alike = 0;
+    let count = 0;
     let address: IpSocketAddress | undefined = UNSEEN;
     let index = CONNECTED;
-    for (let i = from; i < total; i++) {
+    let i = from;
+    for (; i < total; i++) {
       const datagram = list[i] ?? NO_DATAGRAM;
       const data = datagram.data ?? NO_DATAGRAM.data;
       const length = data.length;
@@ -95,34 +103,52 @@ export class Arena {
         this.refusal = Refusal.TooLarge;
         break;
       }
+      if (position + length > PAYLOAD_BYTES) break;
       const { remoteAddress } = datagram;
+      let itsIndex = index;
       if (remoteAddress !== address) {
-        index = this.indexOf(remoteAddress, destination) | 0;
-        if (index === REFUSED) break;
+        itsIndex = this.indexOf(remoteAddress, destination) | 0;
+        if (itsIndex === REFUSED) break;
         address = remoteAddress;
       }
-      if (position + length > PAYLOAD_BYTES) break;
+      if (length !== alike || itsIndex !== index || count === 0) {
+        if (count > 0) entries[word + 3] = count;
+        word += ENTRY_WORDS;
+        entries[word] = position;
+        entries[word + 1] = length;
+        entries[word + 2] = itsIndex;
+        index = itsIndex;
+        alike = length;
+        count = 0;
+      }
       set.call(bytes, data, position);
-      entries[word] = position;
-      entries[word + 1] = length;
-      entries[word + 2] = index;
       position += length;
-      word += ENTRY_WORDS;
+      count += 1;
     }
+    if (count > 0) entries[word + 3] = count;
     this.position = position;
-    this.count = word / ENTRY_WORDS;
+    this.count = i - from;
+    this.used = word / ENTRY_WORDS + 1;
   }
 
   /** Makes a datagram of the `length` bytes at `position`; false where its address breaks a rule. The caller sees to the room. */
   append(length: number, address: IpSocketAddress | undefined, destination: Destination): boolean {
     if (address !== this.#lastAddress && this.indexOf(address, destination) === REFUSED) return false;
-    const { entries, count, position } = this;
-    const word = count * ENTRY_WORDS;
-    entries[word] = position;
-    entries[word + 1] = length;
-    entries[word + 2] = this.#lastIndex;
+    const { entries, position, used } = this;
+    const index = this.#lastIndex;
+    let word = (used - 1) * ENTRY_WORDS;
+    if (used > 0 && entries[word + 1] === length && (entries[word + 2]! | 0) === index) {
+      entries[word + 3]! += 1;
+    } else {
+      word += ENTRY_WORDS;
+      entries[word] = position;
+      entries[word + 1] = length;
+      entries[word + 2] = index;
+      entries[word + 3] = 1;
+      this.used = used + 1;
+    }
     this.position = position + length;
-    this.count = count + 1;
+    this.count += 1;
     return true;
   }
 
@@ -133,7 +159,15 @@ export class Arena {
       return;
     }
     const { entries, bytes, slots } = this;
-    entries.copyWithin(0, sent * ENTRY_WORDS, this.count * ENTRY_WORDS);
+    const end = this.used * ENTRY_WORDS;
+    // Entries of which all are sent, then one of which some are.
+    let first = 0;
+    let left = sent;
+    for (; entries[first + 3]! <= left; first += ENTRY_WORDS) left -= entries[first + 3]!;
+    entries[first]! += left * entries[first + 1]!;
+    entries[first + 3]! -= left;
+    entries.copyWithin(0, first, end);
+    this.used -= first / ENTRY_WORDS;
     this.count -= sent;
     const firstByte = entries[0]!;
     bytes.copyWithin(0, firstByte, this.position);
@@ -143,7 +177,7 @@ export class Arena {
     slots.copyWithin(0, firstSlot * SLOT_WORDS, this.addresses * SLOT_WORDS);
     this.addresses -= firstSlot;
     this.#lastIndex -= firstSlot;
-    for (let word = 0; word < this.count * ENTRY_WORDS; word += ENTRY_WORDS) {
+    for (let word = 0; word < end - first; word += ENTRY_WORDS) {
       entries[word]! -= firstByte;
       entries[word + 2]! -= firstSlot;
     }

@@ -1,17 +1,18 @@
 /**
  * The layout of a batch's table, the same numbers as in `crates/engine/src/table.rs`; compared when the binary is loaded.
  *
- * A table is one ArrayBuffer: first an entry for each datagram (offset into the payload, length, index of its address; 32
- * bits each), then the address slots (family 4 or 6, port, 16 bytes of address in network order, flow info, scope id).
+ * A table is one ArrayBuffer: first the entries (offset into the payload, length, index of the address, how many datagrams of
+ * that length and address lie there, one behind the other; 32 bits each), then the address slots (family 4 or 6, port, 16
+ * bytes of address in network order, flow info, scope id). What was received has an entry for each datagram.
  */
 export const LAYOUT = {
-  version: 1,
+  version: 2,
   /** Datagrams in one table: the kernel's own limit of messages a call (UIO_MAXIOV), and so the permit. */
   maxDatagrams: 1024,
-  entryBytes: 12,
-  addressesOffset: 12_288,
+  entryBytes: 16,
+  addressesOffset: 16_384,
   slotBytes: 32,
-  tableBytes: 45_056,
+  tableBytes: 49_152,
 } as const;
 
 /** The address index of a datagram that names no address: its socket is connected. */

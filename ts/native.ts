@@ -23,8 +23,8 @@ export interface Native {
   getOption(socket: number, option: number): number;
   setOption(socket: number, option: number, value: number): number;
   close(socket: number): void;
-  /** Sends the first `count` entries of the table; how many of them the kernel accepted. */
-  send(socket: number, payload: ArrayBuffer, table: ArrayBuffer, count: number, addresses: number): number;
+  /** Sends the datagrams of the first `entries` of the table; how many datagrams the kernel accepted. */
+  send(socket: number, payload: ArrayBuffer, table: ArrayBuffer, entries: number, addresses: number): number;
   /** Gives back an error that a later pass of one list consumed: the next check or send reports it. */
   deferError(socket: number, errno: number): void;
   /** Polls once: 1 writable, 0 not; a pending error is taken and returned. */

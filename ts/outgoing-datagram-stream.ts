@@ -184,7 +184,7 @@ export class OutgoingDatagramStream {
 
   /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */
   #transmit(descriptor: Descriptor, arena: Arena, payload: ArrayBuffer, isLaterPass: boolean): number {
-    const taken = native.send(descriptor.socket, payload, arena.table, arena.count, arena.addresses);
+    const taken = native.send(descriptor.socket, payload, arena.table, arena.used, arena.addresses);
     if (taken !== arena.count) this.#unsure = true;
     if (taken < 0 && isLaterPass) native.deferError(descriptor.socket, -taken);
     descriptor.used();

@@ -173,7 +173,7 @@ test('errors: an address in use, a stale handle, a forged table', () => {
   assert.throws(() => openUdp({ local: '192.0.2.1:0' }), { payload: 'address-not-bindable' });
   const { socket } = udp.socket.descriptor;
   const table = new ArrayBuffer(native.layout()[5]);
-  new Uint32Array(table, 0, 3).set([0, 100, 0xffff_ffff]);
+  new Uint32Array(table, 0, 4).set([0, 100, 0xffff_ffff, 1]);
   assert.throws(() => native.send(socket, new ArrayBuffer(10), table, 1, 0), Error);
   udp[Symbol.dispose]();
   assert.throws(() => native.checkSend(socket), Error);

@@ -16,15 +16,15 @@ use wasi_udp_engine::table::{Batch, MAX_DATAGRAMS, ReceivedTable};
 /// What a call comes to: a count, or an error number of the system.
 type Outcome = std::result::Result<usize, Errno>;
 
-/// `send(socket, payload, table, count, addresses)`: the datagrams that the kernel accepted.
-fn send(thread: &Thread, [socket, payload, table, count, addresses]: [Argument<'_>; 5]) -> Result<Outcome> {
+/// `send(socket, payload, table, entries, addresses)`: the datagrams that the kernel accepted.
+fn send(thread: &Thread, [socket, payload, table, entries, addresses]: [Argument<'_>; 5]) -> Result<Outcome> {
     let mut sockets = thread.sockets();
     let (socket, buffers) = sockets.named(&socket)?;
     let payload = payload.memory("payload")?.bytes();
     let table = table.memory("table")?.bytes();
-    let count = table_count(&count, "count")?;
+    let entries = table_count(&entries, "entries")?;
     let addresses = table_count(&addresses, "addresses")?;
-    let batch = Batch::new(payload, table, count, addresses).map_err(|forged| refuse(forged.to_string()))?;
+    let batch = Batch::new(payload, table, entries, addresses).map_err(|forged| refuse(forged.to_string()))?;
     Ok(socket.send(buffers, &batch))
 }
 

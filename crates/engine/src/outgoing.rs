@@ -118,7 +118,7 @@ impl Outgoing {
         }
         let RunScratch { runs, plain } = scratch;
         runs.clear();
-        group(batch, 0, self.largest_segment, runs);
+        group(batch, 0..batch.len(), self.largest_segment, runs);
         let mut accepted = 0;
         let mut next = 0;
         while next < runs.len() {
@@ -145,7 +145,7 @@ impl Outgoing {
                     // What is left is grouped anew, by what the socket now knows.
                     let first = run.datagrams().end;
                     runs.clear();
-                    group(batch, first, self.largest_segment, runs);
+                    group(batch, first..batch.len(), self.largest_segment, runs);
                     next = 0;
                 }
                 error => return self.cut_short(accepted, error),
@@ -194,7 +194,7 @@ impl Outgoing {
             }
         }
         plain.clear();
-        plain.extend(run.datagrams().map(|index| Run::plain(index, batch.entry(index).length)));
+        group(batch, run.datagrams(), 0, plain);
         let taken = self.transmit(kernel, batch, plain);
         if taken.messages > 0 {
             self.statistics.refused_runs += 1;

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::table::Batch;
+use crate::table::{Batch, Place};
+use std::ops::Range;
 
 /// Segments in one message: `UDP_MAX_SEGMENTS` of linux/udp.h was 64 before it became 128, and is the least of any kernel.
 pub const MAX_SEGMENTS: usize = 64;
@@ -22,54 +23,58 @@ pub struct Run {
     pub segment: u32,
     /// Bytes in all.
     pub bytes: u32,
-    /// Whether each datagram lies right behind the one before it in the payload.
-    pub adjacent: bool,
+    /// Index of their address slot; behind all of them where they have none.
+    pub address: u32,
+    /// The first datagram in the batch.
+    pub place: Place,
 }
 
 impl Run {
-    /// One datagram on its own.
-    pub fn plain(first: usize, length: u32) -> Self {
-        Self { first: first as u32, count: 1, segment: length, bytes: length, adjacent: true }
-    }
-
     /// Whether the message carries UDP_SEGMENT. A run of one never does: some drivers (PPPoE) lose such packets.
     pub fn is_segmented(&self) -> bool {
         self.count > 1
     }
 
     /// The indexes of its datagrams.
-    pub fn datagrams(&self) -> std::ops::Range<usize> {
+    pub fn datagrams(&self) -> Range<usize> {
         self.first as usize..(self.first + self.count) as usize
     }
 }
 
-/// Groups the datagrams from `first` on into runs, in order, and appends them to `runs`.
+/// Groups those datagrams of a batch into runs, in order, and appends them to `runs`.
 ///
 /// Only datagrams of at most `largest_segment` bytes form runs; 0 has every datagram go plainly.
-pub fn group(batch: &Batch<'_>, first: usize, largest_segment: usize, runs: &mut Vec<Run>) {
-    let mut first = first;
-    while first < batch.len() {
-        let head = batch.entry(first);
-        let mut run = Run::plain(first, head.length);
-        if head.length != 0 && head.length as usize <= largest_segment.min(MAX_RUN_BYTES) {
-            let most = MAX_SEGMENTS.min(MAX_RUN_BYTES / head.length as usize);
-            let (equals, adjacent) = batch.alike(first, most);
-            run.count = equals as u32;
-            run.bytes = run.count * head.length;
-            run.adjacent = adjacent;
+pub fn group(batch: &Batch<'_>, datagrams: Range<usize>, largest_segment: usize, runs: &mut Vec<Run>) {
+    let mut first = datagrams.start;
+    let mut place = batch.place(first);
+    while first < datagrams.end
+        && let Some(head) = batch.entry(place)
+    {
+        let (segment, address) = (head.length, head.address);
+        let left = datagrams.end - first;
+        let mut run = Run { first: first as u32, count: 1, segment, bytes: segment, address, place };
+        let mut next = place;
+        if segment != 0 && segment as usize <= largest_segment.min(MAX_RUN_BYTES) {
+            let most = MAX_SEGMENTS.min(left);
+            run.count = batch.alike(place, most.min(MAX_RUN_BYTES / segment as usize)) as u32;
+            run.bytes = run.count * segment;
+            batch.advance(&mut next, run.count as usize);
             // The last may fall short.
-            let next = first + equals;
-            if equals < MAX_SEGMENTS && next < batch.len() {
-                let last = batch.entry(next);
-                let room = MAX_RUN_BYTES as u32 - run.bytes;
-                if (1..head.length.min(room + 1)).contains(&last.length) && last.address == head.address {
-                    run.adjacent &= u64::from(last.offset) == u64::from(head.offset) + u64::from(run.bytes);
-                    run.count += 1;
-                    run.bytes += last.length;
-                }
+            let room = MAX_RUN_BYTES as u32 - run.bytes;
+            if (run.count as usize) < most
+                && let Some(last) = batch.entry(next)
+                && (1..segment.min(room + 1)).contains(&last.length)
+                && last.address == address
+            {
+                run.count += 1;
+                run.bytes += last.length;
+                batch.advance(&mut next, 1);
             }
+        } else {
+            batch.advance(&mut next, 1);
         }
-        first = run.datagrams().end;
+        first += run.count as usize;
+        place = next;
         runs.push(run);
     }
 }

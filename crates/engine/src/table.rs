@@ -8,11 +8,11 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Raised whenever a number below changes; compared when the JavaScript half loads the binary.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 /// Datagrams in one table: the kernel's own limit of messages a call (`UIO_MAXIOV`).
 pub const MAX_DATAGRAMS: usize = 1024;
-/// Bytes of an entry: offset, length and address index, a `u32` each.
-pub const ENTRY_BYTES: usize = 12;
+/// Bytes of an entry: offset, length, address index and count, a `u32` each.
+pub const ENTRY_BYTES: usize = 16;
 /// Where the address slots begin.
 pub const ADDRESSES_OFFSET: usize = MAX_DATAGRAMS * ENTRY_BYTES;
 /// Bytes of an address slot: family, port, 16 bytes of address, flow info, scope id.
@@ -22,21 +22,23 @@ pub const TABLE_BYTES: usize = ADDRESSES_OFFSET + MAX_DATAGRAMS * SLOT_BYTES;
 /// The address index of a datagram that names no address: its socket is connected.
 pub const NO_ADDRESS: u32 = u32::MAX;
 
-/// Where one datagram lies in the payload, and the slot of its address.
+/// Datagrams that are alike: where they lie in the payload, and the slot of their address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// First byte in the payload.
     pub offset: u32,
-    /// Bytes of the datagram.
+    /// Bytes of each datagram.
     pub length: u32,
     /// Index of the address slot, or [`NO_ADDRESS`].
     pub address: u32,
+    /// Datagrams, one behind the other.
+    pub count: u32,
 }
 
 impl Entry {
     /// The byte behind its last. A payload may be larger than 4 GiB.
     pub fn end(&self) -> u64 {
-        u64::from(self.offset) + u64::from(self.length)
+        u64::from(self.offset) + u64::from(self.length) * u64::from(self.count)
     }
 
     /// Whether it names an address slot of so many, or none.
@@ -54,6 +56,14 @@ pub struct Batch<'a> {
     payload: &'a [u8],
     entries: &'a [[u8; ENTRY_BYTES]],
     slots: &'a [Slot],
+    datagrams: usize,
+}
+
+/// A datagram of a batch: its entry, and how many of the entry's come before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    entry: u32,
+    skipped: u32,
 }
 
 /// A table that contradicts itself: the rule that it breaks, and what it held.
@@ -61,8 +71,10 @@ pub struct Batch<'a> {
 pub enum Forged {
     /// The table has another size than [`TABLE_BYTES`].
     TableSize(usize),
-    /// More datagrams or addresses than a table holds.
-    Count(usize),
+    /// More entries, addresses or datagrams than a table holds.
+    Count(u64),
+    /// This entry has no datagram.
+    NoDatagram(usize),
     /// This entry ends behind the payload, which has so many bytes.
     OutOfPayload(usize, Entry, usize),
     /// This entry names an address slot, of which the table has so many.
@@ -76,11 +88,12 @@ impl fmt::Display for Forged {
         match *self {
             Self::TableSize(size) => write!(f, "a table has {TABLE_BYTES} bytes, got {size}"),
             Self::Count(count) => {
-                write!(f, "a table holds at most {MAX_DATAGRAMS} datagrams and addresses, got {count}")
+                write!(f, "a table holds at most {MAX_DATAGRAMS} entries, addresses and datagrams, got {count}")
             }
-            Self::OutOfPayload(index, Entry { offset, length, .. }, payload) => write!(
+            Self::NoDatagram(index) => write!(f, "entry {index} of the table must have a datagram or more, got 0"),
+            Self::OutOfPayload(index, Entry { offset, length, count, .. }, payload) => write!(
                 f,
-                "entry {index} of the table must lie in the payload of {payload} bytes, got offset {offset}, length {length}"
+                "entry {index} of the table must lie in the payload of {payload} bytes, got offset {offset}, {count} of length {length}"
             ),
             Self::AddressIndex(index, entry, addresses) => write!(
                 f,
@@ -97,71 +110,48 @@ impl fmt::Display for Forged {
 impl std::error::Error for Forged {}
 
 impl<'a> Batch<'a> {
-    /// Checks the first `count` entries and the first `addresses` slots of a table against the payload.
-    pub fn new(payload: &'a [u8], table: &'a [u8], count: usize, addresses: usize) -> Result<Self, Forged> {
+    /// Checks the first `entries` and the first `addresses` slots of a table against the payload.
+    pub fn new(payload: &'a [u8], table: &'a [u8], entries: usize, addresses: usize) -> Result<Self, Forged> {
         if table.len() != TABLE_BYTES {
             return Err(Forged::TableSize(table.len()));
         }
-        if count.max(addresses) > MAX_DATAGRAMS {
-            return Err(Forged::Count(count.max(addresses)));
+        let most = entries.max(addresses);
+        if most > MAX_DATAGRAMS {
+            return Err(Forged::Count(most as u64));
         }
-        let (entries, slots) = table.split_at(ADDRESSES_OFFSET);
-        let batch =
-            Self { payload, entries: &entries.as_chunks().0[..count], slots: &slots.as_chunks().0[..addresses] };
-        // All of them at once, without a branch an entry.
-        let (bytes, addresses) = (payload.len() as u64, addresses as u32);
-        if !batch.entries().fold(true, |sound, entry| sound & (entry.end() <= bytes) & entry.names_one_of(addresses)) {
-            return Err(batch.forged());
-        }
-        match batch.slots.iter().position(|slot| read_slot(slot).is_none()) {
-            Some(slot) => Err(Forged::Address(slot)),
-            None => Ok(batch),
-        }
-    }
-
-    /// What is wrong with the first entry that is not sound.
-    #[cold]
-    fn forged(&self) -> Forged {
-        let (bytes, addresses) = (self.payload.len(), self.slots.len());
-        let found = self.entries().enumerate().find_map(|(index, entry)| {
-            if entry.end() > bytes as u64 {
-                Some(Forged::OutOfPayload(index, entry, bytes))
-            } else if !entry.names_one_of(addresses as u32) {
-                Some(Forged::AddressIndex(index, entry, addresses))
-            } else {
-                None
+        let (all_entries, all_slots) = table.split_at(ADDRESSES_OFFSET);
+        let entries = &all_entries.as_chunks().0[..entries];
+        let slots = &all_slots.as_chunks().0[..addresses];
+        let mut datagrams = 0;
+        for (index, entry) in entries.iter().map(read_entry).enumerate() {
+            if entry.count == 0 {
+                return Err(Forged::NoDatagram(index));
             }
-        });
-        found.expect("one is not")
+            if entry.end() > payload.len() as u64 {
+                return Err(Forged::OutOfPayload(index, entry, payload.len()));
+            }
+            if !entry.names_one_of(addresses as u32) {
+                return Err(Forged::AddressIndex(index, entry, addresses));
+            }
+            datagrams += u64::from(entry.count);
+        }
+        if datagrams > MAX_DATAGRAMS as u64 {
+            return Err(Forged::Count(datagrams));
+        }
+        match slots.iter().position(|slot| read_slot(slot).is_none()) {
+            Some(slot) => Err(Forged::Address(slot)),
+            None => Ok(Self { payload, entries, slots, datagrams: datagrams as usize }),
+        }
     }
 
     /// Datagrams in the batch.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.datagrams
     }
 
     /// Whether there is no datagram.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// The entry of a datagram. Panics past the end, as slices do.
-    pub fn entry(&self, index: usize) -> Entry {
-        read_entry(&self.entries[index])
-    }
-
-    /// How many datagrams from `first` on, at most `max`, have the length and the address index of the one at `first`, and
-    /// whether each of them lies right behind the one before it.
-    pub fn alike(&self, first: usize, max: usize) -> (usize, bool) {
-        let entries = &self.entries[first..];
-        // Length and address index are the bytes behind the offset.
-        let alike = |entry: &[u8; ENTRY_BYTES]| entry[4..] == entries[0][4..];
-        let count = entries.iter().take(max).take_while(|entry| alike(entry)).count();
-        let head = self.entry(first);
-        let lie_in_a_row = entries[..count].iter().zip(0..).fold(true, |adjacent, (entry, index)| {
-            adjacent & (u64::from(read_entry(entry).offset) == u64::from(head.offset) + index * u64::from(head.length))
-        });
-        (count, lie_in_a_row)
+        self.datagrams == 0
     }
 
     /// The entries in order.
@@ -169,14 +159,87 @@ impl<'a> Batch<'a> {
         self.entries.iter().map(read_entry)
     }
 
-    /// The bytes of a datagram.
-    pub fn bytes(&self, entry: Entry) -> &'a [u8] {
-        &self.payload[entry.offset as usize..][..entry.length as usize]
+    /// The place of the datagram of that index; behind the last one's for all from there on.
+    pub fn place(&self, index: usize) -> Place {
+        let mut place = Place { entry: 0, skipped: 0 };
+        self.advance(&mut place, index);
+        place
     }
 
-    /// The destination of a datagram; none where the socket's connection names it.
-    pub fn destination(&self, entry: Entry) -> Option<SocketAddr> {
-        self.slots.get(entry.address as usize).and_then(read_slot)
+    /// Moves a place on by so many datagrams.
+    pub fn advance(&self, place: &mut Place, datagrams: usize) {
+        let mut left = datagrams;
+        while left > 0
+            && let Some(entry) = self.entry(*place)
+        {
+            let here = (entry.count - place.skipped) as usize;
+            if left < here {
+                place.skipped += left as u32;
+                return;
+            }
+            left -= here;
+            *place = Place { entry: place.entry + 1, skipped: 0 };
+        }
+    }
+
+    /// The entry of a datagram; none behind the last.
+    pub fn entry(&self, place: Place) -> Option<Entry> {
+        self.entries.get(place.entry as usize).map(read_entry)
+    }
+
+    /// How many datagrams from a place on, at most `max`, have the length and the address of the one there.
+    pub fn alike(&self, place: Place, max: usize) -> usize {
+        let Some(head) = self.entry(place) else { return 0 };
+        let mut count = (head.count - place.skipped) as usize;
+        let mut next = place.entry as usize + 1;
+        while count < max
+            && let Some(entry) = self.entries.get(next).map(read_entry)
+            && (entry.length, entry.address) == (head.length, head.address)
+        {
+            count += entry.count as usize;
+            next += 1;
+        }
+        count.min(max)
+    }
+
+    /// The bytes of so many datagrams from a place on, in pieces, each of those that lie one behind the other.
+    pub fn pieces(&self, place: Place, datagrams: usize) -> Pieces<'a> {
+        Pieces { batch: *self, place, left: datagrams }
+    }
+
+    /// The destination that an address index names; none where the socket's connection names it.
+    pub fn destination(&self, address: u32) -> Option<SocketAddr> {
+        self.slots.get(address as usize).and_then(read_slot)
+    }
+}
+
+/// See [`Batch::pieces`].
+#[derive(Clone, Debug)]
+pub struct Pieces<'a> {
+    batch: Batch<'a>,
+    place: Place,
+    left: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let mut piece: Option<(usize, usize)> = None;
+        while self.left > 0
+            && let Some(entry) = self.batch.entry(self.place)
+        {
+            let start = entry.offset as usize + self.place.skipped as usize * entry.length as usize;
+            if piece.is_some_and(|(_, end)| end != start) {
+                break;
+            }
+            let count = self.left.min((entry.count - self.place.skipped) as usize);
+            let first = piece.map_or(start, |(first, _)| first);
+            piece = Some((first, start + count * entry.length as usize));
+            self.left -= count;
+            self.batch.advance(&mut self.place, count);
+        }
+        piece.map(|(start, end)| &self.batch.payload[start..end])
     }
 }
 
@@ -224,7 +287,7 @@ impl<'a> ReceivedTable<'a> {
             self.last = Some(source);
         }
         let entry = &mut self.entries[self.count];
-        for (word, value) in entry.as_chunks_mut().0.iter_mut().zip([offset, length, self.addresses - 1]) {
+        for (word, value) in entry.as_chunks_mut().0.iter_mut().zip([offset, length, self.addresses - 1, 1]) {
             *word = (value as u32).to_ne_bytes();
         }
         self.count += 1;
@@ -233,8 +296,8 @@ impl<'a> ReceivedTable<'a> {
 
 fn read_entry(bytes: &[u8; ENTRY_BYTES]) -> Entry {
     let (words, _) = bytes.as_chunks::<4>();
-    let [offset, length, address] = [words[0], words[1], words[2]].map(u32::from_ne_bytes);
-    Entry { offset, length, address }
+    let [offset, length, address, count] = [words[0], words[1], words[2], words[3]].map(u32::from_ne_bytes);
+    Entry { offset, length, address, count }
 }
 
 /// The address in a slot; none where the family is neither 4 nor 6 or the port exceeds 65,535.

@@ -62,7 +62,13 @@ impl Scripted {
             }
             self.segmented += 1;
         }
-        self.delivered.extend(run.datagrams().map(|index| batch.bytes(batch.entry(index)).to_vec()));
+        let bytes: Vec<u8> = batch.pieces(run.place, run.count as usize).flatten().copied().collect();
+        assert_eq!(bytes.len(), run.bytes as usize);
+        let segment = run.segment as usize;
+        self.delivered.extend((0..run.count as usize).map(|index| {
+            let end = bytes.len().min((index + 1) * segment);
+            bytes[index * segment..end].to_vec()
+        }));
         Ok(())
     }
 }
@@ -94,6 +100,10 @@ fn send(outgoing: &mut Outgoing, script: Script, owned: &Owned) -> (Result<usize
 
 /// A batch of groups, each of one destination and one size.
 fn batch(groups: &[(bool, usize, usize)]) -> Owned {
+    Owned::new(&datagrams(groups))
+}
+
+fn datagrams(groups: &[(bool, usize, usize)]) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
     let destinations: [SocketAddr; 2] = ["127.0.0.1:9", "127.0.0.1:10"].map(|text| text.parse().expect("an address"));
     let mut list = Vec::new();
     for &(second, size, count) in groups {
@@ -102,23 +112,24 @@ fn batch(groups: &[(bool, usize, usize)]) -> Owned {
             list.push((Some(destinations[usize::from(second)]), bytes));
         }
     }
-    Owned::new(&list)
+    list
 }
 
-/// Batches of several shapes: runs alone, runs between plain datagrams, runs that end short, several destinations.
+/// Batches of several shapes: runs alone, runs between plain datagrams, runs that end short, several destinations; with an
+/// entry for those that are alike, and with one for each datagram.
 fn shapes() -> Vec<Owned> {
-    vec![
-        batch(&[(false, 100, 200)]),
-        batch(&[(false, 100, 5), (false, 50, 1), (false, 200, 4), (true, 200, 4), (false, 0, 2), (false, 7, 1)]),
-        batch(&[(false, 1, 1), (false, 1200, 130), (true, 2, 1), (true, 8000, 20)]),
-        batch(&[(false, 10, 1), (true, 10, 1), (false, 10, 1), (true, 10, 3)]),
-        several_sizes(),
-    ]
+    let shapes: [&[(bool, usize, usize)]; 5] = [
+        &[(false, 100, 200)],
+        &[(false, 100, 5), (false, 50, 1), (false, 200, 4), (true, 200, 4), (false, 0, 2), (false, 7, 1)],
+        &[(false, 1, 1), (false, 1200, 130), (true, 2, 1), (true, 8000, 20)],
+        &[(false, 10, 1), (true, 10, 1), (false, 10, 1), (true, 10, 3)],
+        &SEVERAL_SIZES,
+    ];
+    shapes.map(datagrams).iter().flat_map(|list| [Owned::new(list), Owned::apart(list)]).collect()
 }
 
-fn several_sizes() -> Owned {
-    batch(&[2000, 1000, 500, 2000, 1000, 500].map(|size| (false, size, 3)))
-}
+const SEVERAL_SIZES: [(bool, usize, usize); 6] =
+    [(false, 2000, 3), (false, 1000, 3), (false, 500, 3), (false, 2000, 3), (false, 1000, 3), (false, 500, 3)];
 
 /// One run after the other.
 fn runs() -> Owned {
@@ -149,7 +160,7 @@ fn forgetting_or_naming(base: Script) -> [Script; 2] {
 fn a_refused_run_goes_plainly_where_it_stood() {
     for owned in shapes() {
         let (plain, expected) = send(&mut Outgoing::new(false), Script::default(), &owned);
-        assert_eq!(plain, Ok(owned.count));
+        assert_eq!(plain, Ok(owned.batch().len()));
         for k in 0..12 {
             // The k-th alone, the k-th twice, the k-th and all behind it.
             for mask in [1 << k, 3 << k, u64::MAX << k] {
@@ -171,16 +182,16 @@ proptest! {
         groups in prop::collection::vec(
             (any::<bool>(), prop_oneof![Just(0), Just(100), Just(99), Just(1500), Just(30_000)], 1usize..80), 1..12),
         mask in any::<u64>(), errno in prop::sample::select(REFUSALS.to_vec()), names in any::<bool>(),
-        mtu in prop::option::of(1usize..2000),
+        mtu in prop::option::of(1usize..2000), apart in any::<bool>(),
     ) {
-        let owned = batch(&groups);
+        let owned = if apart { Owned::apart(&datagrams(&groups)) } else { batch(&groups) };
         let (plain, expected) = send(&mut Outgoing::new(false), Script::default(), &owned);
         let script = Script { refuse: Some((mask, Errno(errno))), mtu, names, ..Script::default() };
         let mut outgoing = Outgoing::new(true);
         let (result, kernel) = send(&mut outgoing, script, &owned);
         prop_assert_eq!(result, plain);
         prop_assert!(kernel.delivered == expected.delivered);
-        prop_assert_eq!(outgoing.statistics.datagrams, owned.count as u64);
+        prop_assert_eq!(outgoing.statistics.datagrams, owned.batch().len() as u64);
         prop_assert_eq!(outgoing.statistics.segmented_runs, kernel.segmented as u64);
         prop_assert_eq!(outgoing.statistics.calls, kernel.calls as u64);
     }
@@ -189,7 +200,7 @@ proptest! {
 #[test]
 fn every_error_at_every_datagram_ends_the_batch_as_it_ends_plain_sends() {
     for owned in shapes() {
-        for at in 0..owned.count {
+        for at in 0..owned.batch().len() {
             for errno in ERRORS.map(Errno) {
                 for refuse in [None, Some((u64::MAX, Errno(libc::EIO))), Some((u64::MAX << 1, Errno(libc::EINVAL)))] {
                     let base = Script { fail: Some((at, errno, false)), refuse, ..Script::default() };
@@ -262,17 +273,17 @@ fn an_error_that_looks_like_a_refusal_and_was_pending_is_told_and_not_remembered
 
 #[test]
 fn a_refused_size_is_remembered_and_smaller_ones_still_segment() {
-    let owned = several_sizes();
+    let owned = batch(&SEVERAL_SIZES);
     let mut outgoing = Outgoing::new(true);
     let script = Script { mtu: Some(1000), ..Script::default() };
-    assert_eq!(send(&mut outgoing, script, &owned).0, Ok(owned.count));
+    assert_eq!(send(&mut outgoing, script, &owned).0, Ok(owned.batch().len()));
     assert_eq!(outgoing.statistics.refused_runs, 1, "the second run of 2,000 bytes was not tried");
     assert_eq!(outgoing.statistics.segmented_runs, 4);
     let (_, second) = send(&mut outgoing, script, &owned);
     assert_eq!(outgoing.statistics.refused_runs, 1, "nothing is tried again in the next batch");
     assert_eq!(second.calls, 1, "and so one call takes all");
     outgoing.forget_refusals();
-    assert_eq!(send(&mut outgoing, script, &owned).0, Ok(owned.count));
+    assert_eq!(send(&mut outgoing, script, &owned).0, Ok(owned.batch().len()));
     assert_eq!(outgoing.statistics.refused_runs, 2, "a new connection tries again");
 }
 

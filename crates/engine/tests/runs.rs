@@ -30,32 +30,43 @@ fn model(sizes: &[(u32, u32)], largest_segment: u32) -> Vec<Vec<usize>> {
     runs
 }
 
-/// The runs of a batch. Each datagram lies right behind the one before it, but for those of `apart`, a bit each.
+/// Groups a batch. Each datagram lies right behind the one before it, but for those of `apart`, a bit each. Those that are
+/// alike share an entry, but where the bit of `split` is set.
 fn with_runs<T>(
     sizes: &[(u32, u32)],
     largest_segment: usize,
-    apart: u64,
+    [apart, split]: [u64; 2],
     table: &mut [u8],
     payload: &[u8],
-    check: impl FnOnce(&[Run]) -> T,
+    check: impl FnOnce(&Batch<'_>, &[Run]) -> T,
 ) -> T {
     let mut end = 0;
-    for (index, (entry, &(address, size))) in table.as_chunks_mut::<ENTRY_BYTES>().0.iter_mut().zip(sizes).enumerate() {
-        let offset = end + is_apart(apart, index) as u32;
-        end = offset + size;
+    let mut entries = 0;
+    let mut entry = [0; 4];
+    for (index, &(address, size)) in sizes.iter().enumerate() {
+        let offset = end + bit(apart, index) as u32;
         let address = if address == 0 { NO_ADDRESS } else { address - 1 };
-        for (word, value) in entry.as_chunks_mut().0.iter_mut().zip([offset, size, address]) {
+        if entries > 0 && offset == end && entry[1..3] == [size, address] && !bit(split, index) {
+            entry[3] += 1;
+        } else {
+            entry = [offset, size, address, 1];
+            entries += 1;
+        }
+        let words = table.as_chunks_mut::<ENTRY_BYTES>().0[entries - 1].as_chunks_mut().0;
+        for (word, value) in words.iter_mut().zip(entry) {
             *word = value.to_ne_bytes();
         }
+        end = offset + size;
     }
-    let batch = Batch::new(payload, table, sizes.len(), 4).expect("a sound table");
+    let batch = Batch::new(payload, table, entries, 4).expect("a sound table");
+    assert_eq!(batch.len(), sizes.len());
     let mut runs = Vec::new();
-    group(&batch, 0, largest_segment, &mut runs);
-    check(&runs)
+    group(&batch, 0..batch.len(), largest_segment, &mut runs);
+    check(&batch, &runs)
 }
 
-fn is_apart(apart: u64, index: usize) -> bool {
-    apart >> (index % 64) & 1 == 1
+fn bit(bits: u64, index: usize) -> bool {
+    bits >> (index % 64) & 1 == 1
 }
 
 /// A table with four good addresses.
@@ -65,14 +76,20 @@ fn table() -> Vec<u8> {
     Owned::new(&[(Some(address), vec![]), (Some(other), vec![]), (Some(address), vec![]), (Some(other), vec![])]).table
 }
 
-fn agrees(runs: &[Run], sizes: &[(u32, u32)], largest_segment: usize, apart: u64) -> bool {
+fn agrees(batch: &Batch<'_>, runs: &[Run], sizes: &[(u32, u32)], largest_segment: usize, apart: u64) -> bool {
     let model = model(sizes, u32::try_from(largest_segment).unwrap_or(u32::MAX));
     runs.len() == model.len()
         && runs.iter().zip(&model).all(|(run, members)| {
+            let mut pieces = batch.pieces(run.place, run.count as usize);
             run.datagrams().eq(members.iter().copied())
                 && run.segment == sizes[members[0]].1
                 && run.bytes == members.iter().map(|&member| sizes[member].1).sum::<u32>()
-                && run.adjacent == members[1..].iter().all(|&member| !is_apart(apart, member))
+                // Pieces end where datagrams lie apart, and nowhere else.
+                && members.chunk_by(|_, &member| !bit(apart, member)).all(|piece| {
+                    let bytes = piece.iter().map(|&member| sizes[member].1 as usize).sum::<usize>();
+                    pieces.next().is_some_and(|piece| piece.len() == bytes)
+                })
+                && pieces.next().is_none()
         })
 }
 
@@ -101,8 +118,9 @@ fn ten_million_random_batches_agree_with_the_model() {
         let largest_segment = [usize::MAX, 1023, 64, 0][random(4) as usize];
         let sizes = &sizes[..count];
         let apart = random(1 << 40) & random(1 << 40) & random(1 << 40);
-        let good = with_runs(sizes, largest_segment, apart, &mut table, &payload, |runs| {
-            agrees(runs, sizes, largest_segment, apart)
+        let split = random(1 << 40) & random(1 << 40);
+        let good = with_runs(sizes, largest_segment, [apart, split], &mut table, &payload, |batch, runs| {
+            agrees(batch, runs, sizes, largest_segment, apart)
         });
         assert!(good, "{sizes:?} with segments of at most {largest_segment}");
     }
@@ -114,8 +132,10 @@ proptest! {
         sizes in prop::collection::vec((0u32..3, prop_oneof![Just(0), Just(100), Just(1024), 0u32..66_000]), 0..300),
         largest_segment in prop_oneof![Just(usize::MAX), 0usize..2000],
         apart in prop_oneof![Just(0), any::<u64>()],
+        split in any::<u64>(),
     ) {
-        with_runs(&sizes, largest_segment, apart, &mut table(), &vec![0; 300 * 66_001], |runs| {
+        let payload = vec![0; 300 * 66_001];
+        with_runs(&sizes, largest_segment, [apart, split], &mut table(), &payload, |batch, runs| {
             let order: Vec<usize> = runs.iter().flat_map(Run::datagrams).collect();
             prop_assert!(order.into_iter().eq(0..sizes.len()), "every datagram once, in order");
             for run in runs.iter().filter(|run| run.is_segmented()) {
@@ -128,7 +148,7 @@ proptest! {
                 prop_assert!(members.iter().map(|member| member.1 as usize).sum::<usize>() <= MAX_RUN_BYTES);
                 prop_assert!(run.segment as usize <= largest_segment);
             }
-            prop_assert!(agrees(runs, &sizes, largest_segment, apart));
+            prop_assert!(agrees(batch, runs, &sizes, largest_segment, apart));
             Ok(())
         })?;
     }
@@ -145,10 +165,11 @@ proptest! {
         let table: Vec<u8> = table.iter().flat_map(|word| if small { word % 50_000 } else { *word }.to_ne_bytes()).collect();
         let payload = vec![0; payload];
         if let Ok(batch) = Batch::new(&payload, &table, count, addresses) {
-            prop_assert!(count <= MAX_DATAGRAMS && addresses <= MAX_DATAGRAMS);
+            prop_assert!(count <= MAX_DATAGRAMS && addresses <= MAX_DATAGRAMS && batch.len() <= MAX_DATAGRAMS);
+            let lengths: usize = batch.entries().map(|entry| entry.length as usize * entry.count as usize).sum();
+            prop_assert_eq!(batch.pieces(batch.place(0), batch.len()).map(<[u8]>::len).sum::<usize>(), lengths);
             for entry in batch.entries() {
-                prop_assert_eq!(batch.bytes(entry).len(), entry.length as usize);
-                prop_assert_eq!(batch.destination(entry).is_none(), entry.address == NO_ADDRESS);
+                prop_assert_eq!(batch.destination(entry.address).is_none(), entry.address == NO_ADDRESS);
             }
         }
     }
@@ -158,19 +179,23 @@ proptest! {
 fn each_kind_of_forgery_is_named() {
     let address = "127.0.0.1:9".parse().expect("an address");
     let sound = || Owned::new(&[(Some(address), vec![1, 2, 3]), (Some(address), vec![4])]);
-    let refusal = |owned: &Owned| match Batch::new(&owned.payload, &owned.table, owned.count, owned.addresses) {
+    let refusal = |owned: &Owned| match Batch::new(&owned.payload, &owned.table, owned.entries, owned.addresses) {
         Ok(_) => "sound".to_owned(),
         Err(forged) => forged.to_string(),
     };
     assert_eq!(refusal(&sound()), "sound");
     let entries = [
-        ([4, 1, 0], "must lie in the payload of 4 bytes, got offset"),
-        ([0, 5, 0], "must lie in the payload of 4 bytes, got offset"),
-        ([u32::MAX, 1, 0], "must lie in the payload of 4 bytes, got offset"),
-        ([1, u32::MAX, 0], "must lie in the payload of 4 bytes, got offset"),
-        ([u32::MAX, u32::MAX, 0], "must lie in the payload of 4 bytes, got offset"),
-        ([0, 1, 1], "must name one of its 1 addresses"),
-        ([0, 1, u32::MAX - 1], "must name one of its 1 addresses"),
+        ([4, 1, 0, 1], "must lie in the payload of 4 bytes, got offset"),
+        ([0, 5, 0, 1], "must lie in the payload of 4 bytes, got offset"),
+        ([0, 1, 0, 5], "must lie in the payload of 4 bytes, got offset"),
+        ([u32::MAX, 1, 0, 1], "must lie in the payload of 4 bytes, got offset"),
+        ([1, u32::MAX, 0, 1], "must lie in the payload of 4 bytes, got offset"),
+        ([u32::MAX; 4], "must lie in the payload of 4 bytes, got offset"),
+        ([0, 1, 1, 1], "must name one of its 1 addresses"),
+        ([0, 1, u32::MAX - 1, 1], "must name one of its 1 addresses"),
+        ([0, 1, 0, 0], "must have a datagram"),
+        ([0, 0, 0, 1024], "at most 1024"),
+        ([0, 0, 0, u32::MAX], "at most 1024"),
     ];
     for (entry, text) in entries {
         let mut owned = sound();
@@ -183,11 +208,11 @@ fn each_kind_of_forgery_is_named() {
         owned.table[at..at + 4].copy_from_slice(&value.to_ne_bytes());
         assert!(refusal(&owned).contains("must have family 4 or 6"));
     }
-    for (count, addresses) in [(1025, 1), (1, 1025), (usize::MAX, 0)] {
-        let owned = Owned { count, addresses, ..sound() };
+    for (entries, addresses) in [(1025, 1), (1, 1025), (usize::MAX, 0)] {
+        let owned = Owned { entries, addresses, ..sound() };
         assert!(refusal(&owned).contains("at most 1024"));
     }
     let mut owned = sound();
     owned.table.pop();
-    assert!(refusal(&owned).contains("a table has 45056 bytes"));
+    assert!(refusal(&owned).contains("a table has 49152 bytes"));
 }

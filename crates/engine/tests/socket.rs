@@ -82,10 +82,10 @@ fn lies_anywhere(loopback: SocketAddr, places: &[(usize, usize)], coalesce: bool
     let (mut receiver, to) = bound(loopback);
     let (mut sender, _) = bound(loopback);
     let _ = receiver.coalesce_receives(coalesce);
-    let mut batch = addressed(Some(to), &vec![Vec::new(); places.len()]);
+    let mut batch = Owned::apart(&vec![(Some(to), Vec::new()); places.len()]);
     batch.payload = (0..20_000).map(|at| (at % 251) as u8).collect();
     for (index, &(offset, length)) in places.iter().enumerate() {
-        batch.set_entry(index, [offset as u32, length as u32, 0]);
+        batch.set_entry(index, [offset as u32, length as u32, 0, 1]);
     }
     assert_eq!(sender.send(&mut Buffers::default(), &batch.batch()), Ok(places.len()));
     let arrived: Vec<_> = receive(&mut receiver, places.len(), max).into_iter().map(|(_, bytes)| bytes).collect();

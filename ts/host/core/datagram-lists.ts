@@ -52,7 +52,12 @@ export class OutgoingList implements ListInPlace {
     const largest = MAX_PAYLOAD[destination.family];
     const end = this.#word + this.length * OUTGOING_WORDS;
     let word = this.#word;
-    let packed = 0;
+    // The entry at hand: where it stands, where its last datagram ends, the length and the index of each, how many.
+    let packed = -ENTRY_WORDS;
+    let stop = -1;
+    let alike = 0;
+    let shared = 0;
+    let count = 0;
     // The address that the index was made of: where it lies, its case, and the two words that hold an IPv4 address.
     let known = -1;
     let kind = 0;
@@ -83,12 +88,22 @@ export class OutgoingList implements ListInPlace {
         index = arena.indexOfCandidate(destination);
         if (index === REFUSED) break;
       }
-      entries[packed] = data;
-      entries[packed + 1] = length;
-      entries[packed + 2] = index;
-      packed += ENTRY_WORDS;
+      if (data !== stop || length !== alike || index !== shared) {
+        if (count > 0) entries[packed + 3] = count;
+        packed += ENTRY_WORDS;
+        entries[packed] = data;
+        entries[packed + 1] = length;
+        entries[packed + 2] = index;
+        alike = length;
+        shared = index;
+        count = 0;
+      }
+      stop = data + length;
+      count += 1;
     }
-    arena.count = packed / ENTRY_WORDS;
+    if (count > 0) entries[packed + 3] = count;
+    arena.count = (word - this.#word) / OUTGOING_WORDS;
+    arena.used = packed / ENTRY_WORDS + 1;
     if (word === end) return;
     if (arena.refusal === Refusal.None) arena.refusal = Refusal.TooLarge;
     for (; word < end; word += OUTGOING_WORDS) {

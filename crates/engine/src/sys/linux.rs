@@ -5,7 +5,7 @@ use super::{MESSAGE_BYTES, Received};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
-use crate::table::{Batch, Entry, MAX_DATAGRAMS, NO_ADDRESS};
+use crate::table::{Batch, MAX_DATAGRAMS, NO_ADDRESS};
 use socket2::Socket;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
@@ -52,24 +52,18 @@ impl Messages {
         // The name of the message before: its address index, where it lies, its length.
         let mut named = (NO_ADDRESS, ptr::null_mut(), 0);
         for (message, run) in runs.iter().enumerate() {
-            let entry = batch.entry(run.first as usize);
             let first = used;
-            if run.adjacent {
-                self.vectors[used] = vector(batch.bytes(Entry { length: run.bytes, ..entry }));
+            for piece in batch.pieces(run.place, run.count as usize) {
+                self.vectors[used] = vector(piece);
                 used += 1;
-            } else {
-                for index in run.datagrams() {
-                    self.vectors[used] = vector(batch.bytes(batch.entry(index)));
-                    used += 1;
-                }
             }
             let header = &mut self.headers[message].msg_hdr;
             header.msg_iov = &raw mut self.vectors[first];
             header.msg_iovlen = (used - first) as _;
-            if entry.address != named.0 {
+            if run.address != named.0 {
                 let name = &mut self.names[message];
-                named = match batch.destination(entry) {
-                    Some(destination) => (entry.address, ptr::from_mut(name).cast(), name.set(destination)),
+                named = match batch.destination(run.address) {
+                    Some(destination) => (run.address, ptr::from_mut(name).cast(), name.set(destination)),
                     None => (NO_ADDRESS, ptr::null_mut(), 0),
                 };
             }
@@ -96,10 +90,9 @@ impl Messages {
 
     /// Sends one datagram, by sendto(2): it has no headers for the kernel to copy, which batches of one notice.
     fn send_one(&mut self, socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
-        let entry = batch.entry(run.first as usize);
-        let bytes = batch.bytes(entry);
+        let bytes = batch.pieces(run.place, 1).next().unwrap_or_default();
         let name = &mut self.names[0];
-        let (name, length) = match batch.destination(entry) {
+        let (name, length) = match batch.destination(run.address) {
             Some(destination) => (ptr::from_mut(name).cast_const().cast(), name.set(destination)),
             None => (ptr::null(), 0),
         };

@@ -39,11 +39,10 @@ impl Messages {
         if run.is_segmented() {
             return Err(Errno(libc::EOPNOTSUPP));
         }
-        let entry = batch.entry(run.first as usize);
-        let bytes = batch.bytes(entry);
+        let bytes = batch.pieces(run.place, 1).next().unwrap_or_default();
         let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         let mut header = empty_header(&mut vector);
-        if let Some(destination) = batch.destination(entry) {
+        if let Some(destination) = batch.destination(run.address) {
             header.msg_namelen = self.name.set(destination);
             header.msg_name = (&raw mut self.name).cast();
         }

@@ -51,12 +51,11 @@ impl Messages {
 
     fn send_one(&mut self, socket: &Socket, batch: &Batch<'_>, run: &Run) -> Result<(), Errno> {
         let mut used = 0;
-        for index in run.datagrams() {
-            let bytes = batch.bytes(batch.entry(index));
+        for bytes in batch.pieces(run.place, run.count as usize) {
             self.parts[used] = WSABUF { len: bytes.len() as u32, buf: bytes.as_ptr().cast_mut() };
             used += 1;
         }
-        let name = batch.destination(batch.entry(run.first as usize)).map(SockAddr::from);
+        let name = batch.destination(run.address).map(SockAddr::from);
         let message = WSAMSG {
             name: name.as_ref().map_or(ptr::null_mut(), |name| name.as_ptr().cast::<SOCKADDR>().cast_mut()),
             namelen: name.as_ref().map_or(0, SockAddr::len),

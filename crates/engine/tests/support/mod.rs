@@ -15,18 +15,29 @@ use wasi_udp_engine::table::{
 };
 
 /// A payload and its table.
+#[derive(Clone)]
 pub struct Owned {
     pub payload: Vec<u8>,
     pub table: Vec<u8>,
-    pub count: usize,
+    pub entries: usize,
     pub addresses: usize,
 }
 
 impl Owned {
-    /// The batch of these datagrams; equal neighbouring destinations share a slot.
+    /// The batch of these datagrams; those that are alike share an entry, neighbours of one destination a slot.
     pub fn new(datagrams: &[(Option<SocketAddr>, Vec<u8>)]) -> Self {
-        let mut owned = Self { payload: Vec::new(), table: vec![0; TABLE_BYTES], count: 0, addresses: 0 };
+        Self::build(datagrams, true)
+    }
+
+    /// The same, with an entry for each datagram.
+    pub fn apart(datagrams: &[(Option<SocketAddr>, Vec<u8>)]) -> Self {
+        Self::build(datagrams, false)
+    }
+
+    fn build(datagrams: &[(Option<SocketAddr>, Vec<u8>)], shared: bool) -> Self {
+        let mut owned = Self { payload: Vec::new(), table: vec![0; TABLE_BYTES], entries: 0, addresses: 0 };
         let mut last = None;
+        let mut entry = [0; 4];
         for (destination, bytes) in datagrams {
             let index = match destination {
                 None => NO_ADDRESS,
@@ -39,14 +50,21 @@ impl Owned {
                     owned.addresses as u32 - 1
                 }
             };
-            owned.set_entry(owned.count, [owned.payload.len() as u32, bytes.len() as u32, index]);
+            let length = bytes.len() as u32;
+            if shared && entry[1..3] == [length, index] && owned.entries > 0 {
+                entry[3] += 1;
+            } else {
+                entry = [owned.payload.len() as u32, length, index, 1];
+                owned.entries += 1;
+            }
+            owned.set_entry(owned.entries - 1, entry);
             owned.payload.extend_from_slice(bytes);
-            owned.count += 1;
         }
         owned
     }
 
-    pub fn set_entry(&mut self, index: usize, words: [u32; 3]) {
+    /// Offset, length, address, count.
+    pub fn set_entry(&mut self, index: usize, words: [u32; 4]) {
         let at = index * ENTRY_BYTES;
         self.table[at..at + ENTRY_BYTES].copy_from_slice(&words.map(u32::to_ne_bytes).concat());
     }
@@ -57,7 +75,7 @@ impl Owned {
     }
 
     pub fn batch(&self) -> Batch<'_> {
-        Batch::new(&self.payload, &self.table, self.count, self.addresses).expect("a sound table")
+        Batch::new(&self.payload, &self.table, self.entries, self.addresses).expect("a sound table")
     }
 }
 
