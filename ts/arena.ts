@@ -94,15 +94,17 @@ export class Arena {
     for (; i < total; i++) {
       const datagram = list[i] ?? NO_DATAGRAM;
       const data = datagram.data ?? NO_DATAGRAM.data;
-      const length = data.length;
-      if (!isBytes(data, length)) {
+      const size = data.length;
+      if (!isBytes(data, size)) {
         this.refusal = Refusal.NotADatagram;
         break;
       }
-      if (length > largest) {
+      if (size > largest) {
         this.refusal = Refusal.TooLarge;
         break;
       }
+      // For V8, lengths may exceed 32 bits, so it would compute in doubles.
+      const length = size | 0;
       if (position + length > PAYLOAD_BYTES) break;
       const { remoteAddress } = datagram;
       let itsIndex = index;

@@ -23,9 +23,9 @@ pub struct Run {
     pub segment: u32,
     /// Bytes in all.
     pub bytes: u32,
-    /// Index of their address slot; behind all of them where they have none.
+    /// Index of their address slot, or `NO_ADDRESS`.
     pub address: u32,
-    /// The first datagram in the batch.
+    /// Where the first datagram stands in the batch.
     pub place: Place,
 }
 

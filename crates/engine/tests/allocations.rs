@@ -51,7 +51,8 @@ fn sends_checks_and_receives_allocate_nothing_once_warm() {
                 warm = ALLOCATIONS.get();
             }
             sender.set_segmentation(round % 3 != 0);
-            let batch = Batch::new(&owned.payload, &owned.table, owned.entries, owned.addresses).expect("a sound table");
+            let batch =
+                Batch::new(&owned.payload, &owned.table, owned.entries, owned.addresses).expect("a sound table");
             assert_eq!(sender.send(&mut buffers, &batch), Ok(100));
             assert_eq!(sender.check_send(), Ok(true));
             let mut arrived = 0;
