@@ -8,20 +8,19 @@ import path from 'node:path';
 import { RUNTIMES, runtime } from './runtimes.mjs';
 import { requireRust, root, setupOrExit } from './setup.mjs';
 
-/** Fewer rounds in the long tests, where the suite has run with all of them already. */
-const FEW = { WASI_UDP_TEST_ROUNDS: '20' };
-
 /** Each suite, by name; those of `npm test` first. */
 const SUITES = {
   cargo: () => cargo('--workspace'),
   'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
   vitest: () => vitest('vitest'),
   // The same tests on the backend of any Unix, built with debug assertions.
-  'vitest-portable': async () => vitest('vitest-portable', { ...FEW, WASI_UDP_TEST_ADDON: await buildPortable() }),
+  'vitest-portable': async () => vitestAgain('vitest-portable', { WASI_UDP_TEST_ADDON: await buildPortable() }),
   // The same tests with a poller thread in place of the event loop's own.
-  'vitest-thread': () => vitest('vitest-thread', { ...FEW, WASI_UDP_POLLER: 'thread' }),
+  'vitest-thread': () => vitestAgain('vitest-thread', { WASI_UDP_POLLER: 'thread' }),
   // The same tests on other runtimes.
-  ...Object.fromEntries(Object.keys(RUNTIMES).map((name) => [`vitest-${name}`, () => vitestOn(name)])),
+  ...Object.fromEntries(
+    Object.keys(RUNTIMES).map((name) => [`vitest-${name}`, () => vitestAgain(`vitest-${name}`, {}, runtime(name))]),
+  ),
 };
 const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
 
@@ -40,9 +39,9 @@ async function cargo(...args) {
   return truthful(counts, code);
 }
 
-/** Runs vitest on another runtime; two files at once, since each waits more than it works. */
-function vitestOn(name) {
-  return vitest(`vitest-${name}`, FEW, runtime(name), ['--maxWorkers=2']);
+/** Runs vitest once more: with fewer rounds in the long tests, and two files at once, since each waits more than it works. */
+function vitestAgain(name, environment, program) {
+  return vitest(name, { WASI_UDP_TEST_ROUNDS: '20', ...environment }, program, ['--maxWorkers=2']);
 }
 
 /** Runs vitest; reads the counts from its JSON report. */
