@@ -52,11 +52,11 @@ describe.each([
     for (let round = 0; round < 300; round++) {
       const { list, expected } = datagrams(below(50));
       const from = below(list.length + 1);
-      arena.pack(list, from, destination);
+      arena.pack(list, from, list.length, destination);
       expect(contents(arena)).toEqual(expected.slice(from));
       expect(arena.count).toBe(list.length - from);
     }
-    arena.pack(Array(1024).fill({ data: Uint8Array.of(1), remoteAddress: SHARED[0] }), 0, destination);
+    arena.pack(Array(1024).fill({ data: Uint8Array.of(1), remoteAddress: SHARED[0] }), 0, 1024, destination);
     expect([arena.count, arena.used]).toEqual([1024, 1]);
   });
 

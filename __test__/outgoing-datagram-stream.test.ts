@@ -262,6 +262,23 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
     await expectArrived('b', 'c', 'a', 'd', 'e');
   });
 
+  it('a getter of a list may shorten it, which ends the list', () => {
+    const data = new Uint8Array(65_507);
+    const shortening = {
+      get data() {
+        list.length = 10;
+        return data;
+      },
+      remoteAddress: receiver.address,
+    };
+    // More bytes than one pass takes: the getter is read at the end of the first.
+    const list = Array.from({ length: 30 }, (_, i) =>
+      i === 24 ? shortening : { data, remoteAddress: receiver.address },
+    );
+    udp.outgoing.checkSend();
+    expect(udp.outgoing.send(list)).toBe(24n);
+  });
+
   describe('invalid-argument', () => {
     const refuses = (stream: OpenUdp, remoteAddress: IpSocketAddress | undefined, rule: RegExp) => {
       stream.outgoing.checkSend();

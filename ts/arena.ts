@@ -77,23 +77,37 @@ export class Arena {
     return this.count === MAX_DATAGRAMS;
   }
 
-  /** Packs the list from an index on: to its end, to the first entry that breaks a rule, or to a full arena. */
-  pack(list: readonly OutgoingDatagram[], from: number, destination: Destination): void {
+  /** Packs the list from an index on: up to `end`, to the first entry that breaks a rule, or to a full arena. */
+  pack(list: readonly OutgoingDatagram[], from: number, end: number, destination: Destination): void {
     this.clear();
     const { bytes, entries } = this;
     const largest = MAX_PAYLOAD[destination.family];
-    const total = list.length;
+    // Small integers to V8, which would else unpack them for each datagram.
+    const stop = end | 0;
+    let i = from | 0;
     let position = 0;
-    // The entry at hand: where it stands, the length of its datagrams, how many it has.
+    // The entry at hand: where it stands, its first datagram, and what all of them are like.
     let word = -ENTRY_WORDS;
-    let alike = 0;
-    let count = 0;
+    let first = i;
+    let alike = -1;
     let address: IpSocketAddress | undefined = UNSEEN;
-    let index = CONNECTED;
-    let i = from;
-    for (; i < total; i++) {
-      const datagram = list[i] ?? NO_DATAGRAM;
-      const data = datagram.data ?? NO_DATAGRAM.data;
+    let index = REFUSED;
+    batch: for (;;) {
+      let data: Uint8Array;
+      let remoteAddress: IpSocketAddress | undefined;
+      // Datagrams that are like the one before have a loop of their own: V8 then keeps what it needs in registers.
+      for (; ; i++) {
+        if (i >= stop) break batch;
+        const datagram = list[i] ?? NO_DATAGRAM;
+        data = datagram.data ?? NO_DATAGRAM.data;
+        const size = data.length;
+        remoteAddress = datagram.remoteAddress;
+        if (size !== alike || remoteAddress !== address || !isBytes(data, size) || position + alike > PAYLOAD_BYTES)
+          break;
+        set.call(bytes, data, position);
+        position += alike;
+      }
+      // One that is not.
       const size = data.length;
       if (!isBytes(data, size)) {
         this.refusal = Refusal.NotADatagram;
@@ -106,28 +120,27 @@ export class Arena {
       // For V8, lengths may exceed 32 bits, so it would compute in doubles.
       const length = size | 0;
       if (position + length > PAYLOAD_BYTES) break;
-      const { remoteAddress } = datagram;
       let itsIndex = index;
       if (remoteAddress !== address) {
         itsIndex = this.indexOf(remoteAddress, destination) | 0;
         if (itsIndex === REFUSED) break;
         address = remoteAddress;
       }
-      if (length !== alike || itsIndex !== index || count === 0) {
-        if (count > 0) entries[word + 3] = count;
+      if (length !== alike || itsIndex !== index) {
+        if (i > first) entries[word + 3] = i - first;
         word += ENTRY_WORDS;
         entries[word] = position;
         entries[word + 1] = length;
         entries[word + 2] = itsIndex;
-        index = itsIndex;
+        first = i;
         alike = length;
-        count = 0;
+        index = itsIndex;
       }
       set.call(bytes, data, position);
       position += length;
-      count += 1;
+      i++;
     }
-    if (count > 0) entries[word + 3] = count;
+    if (i > first) entries[word + 3] = i - first;
     this.position = position;
     this.count = i - from;
     this.used = word / ENTRY_WORDS + 1;

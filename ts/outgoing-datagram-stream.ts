@@ -110,7 +110,7 @@ export class OutgoingDatagramStream {
     let accepted = 0;
     do {
       arena.isPacking = true;
-      arena.pack(list, accepted, this.#destination);
+      arena.pack(list, accepted, total, this.#destination);
       arena.isPacking = false;
       if (arena.count > 0) {
         const taken = this.#transmit(descriptor, arena, arena.payload, accepted > 0);

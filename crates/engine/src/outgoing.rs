@@ -116,6 +116,9 @@ impl Outgoing {
         if let Some(errno) = self.take_deferred() {
             return Err(errno);
         }
+        if batch.len() == 1 {
+            return self.send_alone(kernel, batch);
+        }
         let RunScratch { runs, plain } = scratch;
         runs.clear();
         group(batch, 0..batch.len(), self.largest_segment, runs);
@@ -152,6 +155,14 @@ impl Outgoing {
             }
         }
         Ok(accepted)
+    }
+
+    /// Sends a batch of one datagram, which has no runs to look for.
+    fn send_alone(&mut self, kernel: &mut impl Kernel, batch: &Batch<'_>) -> Result<usize, Errno> {
+        let place = batch.place(0);
+        let Some(head) = batch.entry(place) else { return Ok(0) };
+        let taken = self.transmit(kernel, batch, &[Run::alone(0, place, head)]);
+        self.cut_short(taken.messages, taken.error)
     }
 
     /// The result of a batch that ended before its last datagram.

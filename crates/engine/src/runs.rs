@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::table::{Batch, Place};
+use crate::table::{Batch, Entry, Place};
 use std::ops::Range;
 
 /// Segments in one message: `UDP_MAX_SEGMENTS` of linux/udp.h was 64 before it became 128, and is the least of any kernel.
@@ -30,6 +30,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// The run of the datagram of that index alone; `head` is the entry at its place.
+    pub fn alone(first: usize, place: Place, head: Entry) -> Self {
+        let Entry { length, address, .. } = head;
+        Self { first: first as u32, count: 1, segment: length, bytes: length, address, place }
+    }
+
     /// Whether the message carries UDP_SEGMENT. A run of one never does: some drivers (PPPoE) lose such packets.
     pub fn is_segmented(&self) -> bool {
         self.count > 1
@@ -50,9 +56,9 @@ pub fn group(batch: &Batch<'_>, datagrams: Range<usize>, largest_segment: usize,
     while first < datagrams.end
         && let Some(head) = batch.entry(place)
     {
-        let (segment, address) = (head.length, head.address);
         let left = datagrams.end - first;
-        let mut run = Run { first: first as u32, count: 1, segment, bytes: segment, address, place };
+        let mut run = Run::alone(first, place, head);
+        let Run { segment, address, .. } = run;
         let mut next = place;
         if segment != 0 && segment as usize <= largest_segment.min(MAX_RUN_BYTES) {
             let most = MAX_SEGMENTS.min(left);

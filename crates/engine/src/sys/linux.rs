@@ -46,7 +46,7 @@ impl Messages {
         if let [run] = runs
             && !run.is_segmented()
         {
-            return self.send_one(socket, batch, *run);
+            return send_one(socket, batch, *run);
         }
         let mut used = 0;
         // The name of the message before: its address index, where it lies, its length.
@@ -80,28 +80,10 @@ impl Messages {
             // `self`, borrowed for this call and not moved; the vectors lie in the batch's payload, which its borrow keeps
             // alive and unchanged. The kernel only reads them, but for the headers' lengths.
             let sent = unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) };
-            match Errno::last() {
-                _ if sent >= 0 => return Taken { messages: sent as usize, error: None },
-                Errno(libc::EINTR) => {}
-                errno => return Taken { messages: 0, error: Some(errno) },
+            if sent >= 0 {
+                return Taken { messages: sent as usize, error: None };
             }
-        }
-    }
-
-    /// Sends one datagram, by sendto(2): it has no headers for the kernel to copy, which batches of one notice.
-    fn send_one(&mut self, socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
-        let bytes = batch.pieces(run.place, 1).next().unwrap_or_default();
-        let name = &mut self.names[0];
-        let (name, length) = match batch.destination(run.address) {
-            Some(destination) => (ptr::from_mut(name).cast_const().cast(), name.set(destination)),
-            None => (ptr::null(), 0),
-        };
-        loop {
-            // SAFETY: the bytes lie in the batch's payload, which its borrow keeps alive and unchanged, the name in `self`;
-            // the kernel only reads them.
-            let sent = unsafe { libc::sendto(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0, name, length) };
             match Errno::last() {
-                _ if sent >= 0 => return Taken { messages: 1, error: None },
                 Errno(libc::EINTR) => {}
                 errno => return Taken { messages: 0, error: Some(errno) },
             }
@@ -156,6 +138,31 @@ impl Messages {
         }
         // An error behind good messages stays with the socket: recvmmsg(2) reports it on the next call.
         Taken { messages: count, error }
+    }
+}
+
+/// Sends one datagram, by sendto(2): it has no headers for the kernel to copy, which batches of one notice.
+fn send_one(socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
+    let bytes = batch.pieces(run.place, 1).next().unwrap_or_default();
+    let mut name = Name::empty();
+    let (name, length) = match batch.destination(run.address) {
+        Some(destination) => {
+            let length = name.set(destination);
+            ((&raw const name).cast(), length)
+        }
+        None => (ptr::null(), 0),
+    };
+    loop {
+        // SAFETY: the bytes lie in the batch's payload, which its borrow keeps alive and unchanged, the name in a local; the
+        // kernel only reads them.
+        let sent = unsafe { libc::sendto(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0, name, length) };
+        if sent >= 0 {
+            return Taken { messages: 1, error: None };
+        }
+        match Errno::last() {
+            Errno(libc::EINTR) => {}
+            errno => return Taken { messages: 0, error: Some(errno) },
+        }
     }
 }
 
