@@ -2,7 +2,8 @@
 import { openReader, openSender } from './processes.mjs';
 
 /** Nanoseconds a datagram by receiver, and why a receiver has none. */
-export async function measureReceive({ sender, size, burst, receivers }, { generations, rounds, milliseconds }) {
+export async function measureReceive({ sender, size, burst, receivers }, slices) {
+  const { generations, warmUp, rounds, milliseconds } = slices;
   const failures = {};
   const nanoseconds = {};
   const load = { sizes: [size], batch: burst, connected: false, link: 'lo' };
@@ -13,24 +14,33 @@ export async function measureReceive({ sender, size, burst, receivers }, { gener
         return { name, reader, sender: await openSender(sender, load, to) };
       }),
     );
+    const measure = async (pair, span) => {
+      const { name } = pair;
+      if (failures[name]) return;
+      const answer = await bursts(pair, burst, span).catch(({ message }) => {
+        failures[name] = `failed: ${message}`;
+      });
+      if (answer < (nanoseconds[name] ?? Number.POSITIVE_INFINITY)) nanoseconds[name] = answer;
+    };
     try {
-      for (let round = 0; round < rounds; round++) {
-        for (const { name, reader, sender: from } of pairs) {
-          if (failures[name]) continue;
-          for (const end = performance.now() + milliseconds; performance.now() < end; ) {
-            const sent = Number(await from.ask('once'));
-            const [count, elapsed] = (await reader.ask(burst)).split(' ').map(Number);
-            if (sent !== burst || count !== burst) {
-              failures[name] = `failed: of ${burst} datagrams ${sent} were accepted, ${count} received`;
-              break;
-            }
-            nanoseconds[name] = Math.min(nanoseconds[name] ?? Number.POSITIVE_INFINITY, elapsed / count);
-          }
-        }
-      }
+      await Promise.all(pairs.map((pair) => bursts(pair, burst, warmUp).catch(() => {})));
+      for (let round = 0; round < rounds; round++) for (const pair of pairs) await measure(pair, milliseconds);
     } finally {
       for (const { reader, sender: from } of pairs) for (const child of [reader, from]) child.end();
     }
   }
   return { nanoseconds, failures };
+}
+
+/** The nanoseconds a datagram of the quickest burst in so many milliseconds. */
+async function bursts({ reader, sender }, burst, milliseconds) {
+  let least = Number.POSITIVE_INFINITY;
+  for (const end = performance.now() + milliseconds; performance.now() < end; ) {
+    const sent = Number(await sender.ask('once'));
+    const [count, elapsed] = (await reader.ask(burst)).split(' ').map(Number);
+    if (sent !== burst || count !== burst)
+      throw new Error(`of ${burst} datagrams ${sent} were accepted, ${count} received`);
+    least = Math.min(least, elapsed / count);
+  }
+  return least;
 }

@@ -2,14 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openReceiver, openSender } from './processes.mjs';
 
-/** Milliseconds of a first slice that does not count: JavaScript is compiled meanwhile. */
-const WARM_UP = 80;
-
 /**
  * Nanoseconds a datagram by sender, and why a sender has none. Senders whose runtime is not here are left out. Each
  * generation is a set of new processes: the same code can be quick in one and slow in the next, by where it lies in memory.
  */
-export async function measureSend(case_, { generations, rounds, milliseconds }) {
+export async function measureSend(case_, { generations, warmUp, rounds, milliseconds }) {
   const failures = {};
   const nanoseconds = {};
   for (let generation = 0; generation < generations; generation++) {
@@ -30,7 +27,7 @@ export async function measureSend(case_, { generations, rounds, milliseconds }) 
         if (failure) failures[name] = failure;
       }
       await receiver.ask('unread');
-      for (const [name, child] of senders) if (!failures[name]) await child.ask(WARM_UP);
+      await Promise.all(senders.map(([name, child]) => failures[name] ?? child.ask(warmUp)));
       for (let round = 0; round < rounds; round++) {
         for (const [name, child] of senders) {
           if (failures[name]) continue;
