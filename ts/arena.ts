@@ -91,7 +91,7 @@ export class Arena {
     let first = i;
     let alike = -1;
     let address: IpSocketAddress | undefined = UNSEEN;
-    let index = REFUSED;
+    let index = CONNECTED;
     batch: for (;;) {
       let data: Uint8Array;
       let remoteAddress: IpSocketAddress | undefined;
@@ -206,25 +206,33 @@ export class Arena {
       if (address === undefined || address === null) {
         if (remote === undefined) return this.#refuse(Refusal.NoAddress);
       } else {
-        const last = remote !== undefined ? 0 : (addresses - 1) * SLOT_WORDS;
-        const encoded = encode(address, slots, addresses * SLOT_WORDS, remote ?? slots, last);
+        // It may equal the remote address, or the one before.
+        const at = addresses * SLOT_WORDS;
+        const encoded = encode(address, slots, at, remote ?? slots, remote === undefined ? at - SLOT_WORDS : 0);
         if (encoded === Encoded.Malformed) return this.#refuse(Refusal.MalformedAddress);
-        if (encoded === Encoded.Candidate && this.indexOfCandidate(destination) === REFUSED) return REFUSED;
+        if (encoded === Encoded.Candidate && this.#accept(destination) === REFUSED) return REFUSED;
       }
       this.#lastAddress = address;
     }
-    // New addresses take the next slot.
     this.#lastIndex = remote !== undefined ? CONNECTED : this.addresses - 1;
     return this.#lastIndex;
   }
 
-  /** The index for the candidate, the slot behind the last: equal neighbours share a slot, a new address is checked. */
-  indexOfCandidate({ family, remote, permits }: Destination): number {
+  /** The index for the candidate, the slot behind the last, which may equal the remote address, or the one before. */
+  indexOfCandidate(destination: Destination): number {
     const { slots, addresses } = this;
+    const { remote } = destination;
     const at = addresses * SLOT_WORDS;
-    if (remote !== undefined) return sameAddress(slots, at, remote, 0) ? CONNECTED : this.#refuse(Refusal.NotTheRemote);
-    if (addresses > 0 && sameAddress(slots, at, slots, at - SLOT_WORDS)) return addresses - 1;
-    const refusal = remoteRefusal(slots, at, family);
+    if (remote !== undefined && sameAddress(slots, at, remote, 0)) return CONNECTED;
+    if (remote === undefined && addresses > 0 && sameAddress(slots, at, slots, at - SLOT_WORDS)) return addresses - 1;
+    return this.#accept(destination);
+  }
+
+  /** Checks the candidate, which equals neither; its index. */
+  #accept({ family, remote, permits }: Destination): number {
+    const { slots, addresses } = this;
+    if (remote !== undefined) return this.#refuse(Refusal.NotTheRemote);
+    const refusal = remoteRefusal(slots, addresses * SLOT_WORDS, family);
     if (refusal !== Refusal.None) return this.#refuse(refusal);
     if (permits !== undefined && !permits(decodeAddress(slots, addresses))) return this.#refuse(Refusal.Denied);
     this.addresses = addresses + 1;
