@@ -279,6 +279,38 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
     expect(udp.outgoing.send(list)).toBe(24n);
   });
 
+  it('data that a getter shrinks is sent as it is then, or not at all', async () => {
+    const shrinking = (text: string) => {
+      const data = bytes(text);
+      return { data, shrink: () => structuredClone(data.buffer, { transfer: [data.buffer] }) };
+    };
+    const before = shrinking('before');
+    const during = shrinking('during');
+    const { val } = receiver.address;
+    const address = {
+      ...receiver.address,
+      get val() {
+        during.shrink();
+        return val;
+      },
+    } as IpSocketAddress;
+    const list = [
+      to('first'),
+      {
+        data: before.data,
+        get remoteAddress() {
+          before.shrink();
+          return receiver.address;
+        },
+      },
+    ];
+    udp.outgoing.checkSend();
+    expect(udp.outgoing.send(list)).toBe(1n);
+    udp.outgoing.checkSend();
+    expect(udp.outgoing.send([to('second'), { data: during.data, remoteAddress: address }])).toBe(1n);
+    await expectArrived('first', 'second');
+  });
+
   describe('invalid-argument', () => {
     const refuses = (stream: OpenUdp, remoteAddress: IpSocketAddress | undefined, rule: RegExp) => {
       stream.outgoing.checkSend();

@@ -100,8 +100,9 @@ export class Arena {
         if (i >= stop) break batch;
         const datagram = list[i] ?? NO_DATAGRAM;
         data = datagram.data ?? NO_DATAGRAM.data;
-        const size = data.length;
         remoteAddress = datagram.remoteAddress;
+        // Last, since a getter of the others could shrink the data.
+        const size = data.length;
         if (size !== alike || remoteAddress !== address || !isBytes(data, size) || position + alike > PAYLOAD_BYTES)
           break;
         set.call(bytes, data, position);
@@ -124,6 +125,11 @@ export class Arena {
       if (remoteAddress !== address) {
         itsIndex = this.indexOf(remoteAddress, destination) | 0;
         if (itsIndex === REFUSED) break;
+        // A policy, or a getter of the address, has shrunk the data.
+        if (data.length !== size) {
+          this.refusal = Refusal.NotADatagram;
+          break;
+        }
         address = remoteAddress;
       }
       if (length !== alike || itsIndex !== index) {
