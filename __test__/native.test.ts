@@ -135,11 +135,10 @@ describe('handles', () => {
   });
 });
 
-/** Deno delivers the events of a turn before their microtasks. */
+const BETWEEN = ['event 0', 'microtask 0', 'event 1', 'microtask 1'];
+/** Deno delivers the events of a turn before their microtasks; the two may come in one turn or in two. */
 const MICROTASKS =
-  'Deno' in globalThis
-    ? ['event 0', 'event 1', 'microtask 0', 'microtask 1']
-    : ['event 0', 'microtask 0', 'event 1', 'microtask 1'];
+  'Deno' in globalThis ? expect.toBeOneOf([['event 0', 'event 1', 'microtask 0', 'microtask 1'], BETWEEN]) : BETWEEN;
 
 describe.each(['libuv', 'thread'])('readiness by %s', (poller) => {
   const env = { WASI_UDP_POLLER: poller };
