@@ -12,7 +12,7 @@ import {
 } from '../dist/index.js';
 import { ENTRANCES, Guest, outcomeOf, textOf } from './support/guest-api.js';
 import { FAMILIES, Receiver } from './support/receiver.js';
-import { openDescriptors, runFixture } from './support/runtime.js';
+import { openedSince, openSockets, runFixture } from './support/runtime.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const CASES = ENTRANCES.flatMap((entrance) => FAMILIES.map((familyCase) => ({ ...familyCase, entrance })));
@@ -44,12 +44,12 @@ describe.each(CASES)('what a guest may do, by $entrance.title over $family', (at
       ['to anything', [{ bind: '*:*' }], 'ok'],
     ])('%s: %j gives %s', (_, allow, expected) => {
       const guest = new Guest(entrance.open(allow === undefined ? { allow: [] } : { allow }));
-      const before = openDescriptors();
+      const before = openSockets();
       const socket = guest.create(family);
       expect(outcomeOf(() => guest.bind(socket, any))).toBe(expected);
       expect(outcomeOf(() => socket.localAddress())).toBe(expected === 'ok' ? 'ok' : 'invalid-state');
       socket[Symbol.dispose]();
-      expect(openDescriptors()).toBe(before);
+      expect(openedSince(before)).toBe(0);
     });
 
     it('a loopback rule does not cover the unspecified address', () => {
@@ -161,9 +161,9 @@ describe.each(CASES)('what a guest may do, by $entrance.title over $family', (at
   it('the direct API obeys rules where it is given some', async () => {
     const remote = receiver.text;
     expect(outcomeOf(() => openUdp({ remote, allow: [bindAny] }))).toBe('access-denied');
-    const before = openDescriptors();
+    const before = openSockets();
     expect(outcomeOf(() => openUdp({ local: `${loopback}:0`, remote, allow: [bindAny] }))).toBe('access-denied');
-    expect(openDescriptors()).toBe(before);
+    expect(openedSince(before)).toBe(0);
     const { outgoing } = openUdp({ local: `${loopback}:0`, remote, allow: [bindAny, { send: remote }] });
     outgoing.checkSend();
     expect(outgoing.send([{ data: bytes('allowed') }])).toBe(1n);
@@ -336,13 +336,13 @@ describe('guests in one process', () => {
   });
 
   it('a host that is dropped closes what its guest left open', () => {
-    const before = openDescriptors();
+    const before = openSockets();
     const host = createHost({ allow: 'all' });
     const guest = new Guest(host);
     for (let i = 0; i < 10; i++) guest.bound(parseSocketAddress('127.0.0.1:0')).stream();
-    expect(openDescriptors()).toBe(before + 10);
+    expect(openedSince(before)).toBe(10);
     host[Symbol.dispose]();
-    expect(openDescriptors()).toBe(before);
+    expect(openedSince(before)).toBe(0);
   });
 
   it('what a collected guest left open is closed, with its host alive or not', async () => {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { openUdp } from '../dist/index.js';
@@ -12,7 +13,10 @@ const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 class Listener {
   stdout = '';
   stderr = '';
+  readonly #closed: Promise<unknown>;
+
   private constructor(readonly child: ChildProcess) {
+    this.#closed = once(child, 'close');
     child.stdout!.on('data', (chunk) => {
       this.stdout += chunk;
     });
@@ -38,7 +42,7 @@ class Listener {
   }
 
   async end(): Promise<number | null> {
-    if (this.child.exitCode === null) await once(this.child, 'close');
+    await this.#closed;
     return this.child.exitCode;
   }
 }
@@ -53,6 +57,13 @@ function sendTo(address: string, payloads: Uint8Array[]): string {
   }
   const { tag, val } = udp.localAddress;
   return tag === 'ipv4' ? `127.0.0.1:${val.port}` : `[::1]:${val.port}`;
+}
+
+/** How many bytes wait in the receive queue of an address's socket. See `man 5 proc`, /proc/net/udp. */
+function queued(address: string): number {
+  const port = Number(/\d+$/.exec(address)![0]).toString(16).toUpperCase().padStart(4, '0');
+  const table = readFileSync(`/proc/net/udp${address.startsWith('[') ? '6' : ''}`, 'utf8');
+  return Number.parseInt(new RegExp(`^ *\\d+: \\w+:${port} \\S+ \\w+ \\w+:(\\w+)`, 'm').exec(table)![1]!, 16);
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -128,7 +139,7 @@ describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
       listener.signal('SIGCONT');
       const received = () => Number(/^received +([\d,]+)/m.exec(listener.stderr)![1]!.replaceAll(',', ''));
       const dropped = () => Number(/^dropped +([\d,]+)/m.exec(listener.stderr)![1]!.replaceAll(',', ''));
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      while (queued(listener.address) > 0) await new Promise((resolve) => setTimeout(resolve, 10));
       listener.signal('SIGINT');
       expect(await listener.end()).toBe(0);
       expect(dropped()).toBeGreaterThan(0);

@@ -10,7 +10,7 @@ import {
 } from '../dist/index.js';
 import { native } from '../dist/native.js';
 import { closedPort, FAMILIES, Receiver } from './support/receiver.js';
-import { noNamespaces, openDescriptors, runInNamespace } from './support/runtime.js';
+import { noNamespaces, openedSince, openSockets, runInNamespace } from './support/runtime.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -411,27 +411,29 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
 
   describe('drop', () => {
     it('closes the descriptor with the last owner', async () => {
-      const before = openDescriptors();
+      const before = openSockets();
       const { socket, incoming, outgoing } = openUdp({ remote: receiver.text });
-      expect(openDescriptors()).toBe(before + 1);
+      expect(openedSince(before)).toBe(1);
       socket[Symbol.dispose]();
       incoming[Symbol.dispose]();
       outgoing.checkSend();
       expect(outgoing.send([{ data: bytes('still') }])).toBe(1n);
-      expect(openDescriptors()).toBe(before + 1);
+      expect(openedSince(before)).toBe(1);
       outgoing[Symbol.dispose]();
-      expect(openDescriptors()).toBe(before);
+      expect(openedSince(before)).toBe(0);
       await expectArrived('still');
     });
 
     it('may be done again', () => {
-      const before = openDescriptors();
+      connected[Symbol.dispose]();
+      const before = openSockets();
+      using _next = openUdp();
       for (let i = 0; i < 3; i++) {
         connected.outgoing[Symbol.dispose]();
         connected.socket[Symbol.dispose]();
         connected[Symbol.dispose]();
       }
-      expect(openDescriptors()).toBe(before - 1);
+      expect(openedSince(before)).toBe(1);
     });
 
     it('makes every use trap, those of its pollables too', () => {

@@ -28,7 +28,8 @@ const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
 async function cargo(...args) {
   requireRust();
   const { code, output } = await run('cargo', ['test', '--no-fail-fast', ...args]);
-  const counts = { passed: 0, failed: 0, skipped: 0 };
+  const failures = Array.from(output.matchAll(/^test (.*) \.\.\. FAILED$/gm), ([, name]) => name);
+  const counts = { passed: 0, failed: 0, skipped: 0, failures };
   for (const [, passed, failed, ignored] of output.matchAll(
     /^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored; .* 0 filtered out/gm,
   )) {
@@ -50,20 +51,29 @@ async function vitest(name, environment = {}, [program, ...options] = [process.e
   fs.rmSync(report, { force: true });
   const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...flags];
   const { code } = await run(program, [...options, 'node_modules/vitest/vitest.mjs', ...args], environment);
-  if (!fs.existsSync(report)) return truthful({ passed: 0, failed: 0, skipped: 0 }, code);
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults } = readJson(report);
-  // A file that does not load has no tests to fail.
-  const unloaded = testResults.filter(
-    ({ status, assertionResults }) => status === 'failed' && !assertionResults.length,
-  );
-  const failed = numFailedTests + unloaded.length;
-  return truthful({ passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests }, code);
+  if (!fs.existsSync(report)) return truthful({ passed: 0, failed: 0, skipped: 0, failures: [] }, code);
+  const { numPassedTests, numPendingTests, numTodoTests, testResults } = readJson(report);
+  const failures = testResults.filter(({ status }) => status === 'failed').flatMap(failuresOf);
+  const skipped = numPendingTests + numTodoTests;
+  return truthful({ passed: numPassedTests, failed: failures.length, skipped, failures }, code);
+}
+
+/** What failed in a file: its tests, each with the first line of why, or the file itself, which has none where it does not load. */
+function failuresOf({ name, message, assertionResults }) {
+  const file = path.relative(root, name);
+  const failed = assertionResults.filter(({ status }) => status === 'failed');
+  if (failed.length === 0) return [`${file}: ${firstLine(message)}`];
+  return failed.map(({ fullName, failureMessages }) => `${file}: ${fullName}: ${firstLine(failureMessages[0])}`);
+}
+
+function firstLine(text = '') {
+  return text.split('\n', 1)[0];
 }
 
 /** A suite that ended badly, or ran no test at all, has failed, whatever it counted. */
 function truthful(counts, code) {
   const isSilent = counts.failed === 0 && (code !== 0 || counts.passed === 0);
-  return isSilent ? { ...counts, failed: 1 } : counts;
+  return isSilent ? { ...counts, failed: 1, failures: [`exit code ${code}, with no test that failed`] } : counts;
 }
 
 async function buildPortable() {
@@ -112,14 +122,16 @@ if (unknown.length > 0) {
 }
 const total = { passed: 0, failed: 0, skipped: 0 };
 const lines = [];
+const failed = [];
 for (const name of names) {
   console.log(`\n== ${name}`);
-  const counts = await SUITES[name]().catch((error) => {
+  const { failures, ...counts } = await SUITES[name]().catch((error) => {
     console.error(error.message);
-    return { passed: 0, failed: 1, skipped: 0 };
+    return { passed: 0, failed: 1, skipped: 0, failures: [firstLine(error.message)] };
   });
   for (const key of Object.keys(total)) total[key] += counts[key];
   lines.push(`${name}: ${text(counts)}`);
+  failed.push(...failures.map((failure) => `FAILED: ${name}: ${failure}`));
 }
-console.log(`\n${lines.join('\n')}\nall suites: ${text(total)}`);
+console.log(`\n${[...lines, ...failed].join('\n')}\nall suites: ${text(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** How often long tests do what leaks or breaks once in many times. */
@@ -82,7 +82,19 @@ export async function runInNamespace<T>(setup: string, name: string, args: strin
   return parse(await run([...unshare, script, ...RUNTIME, fixture(name), ...args]));
 }
 
-/** How many descriptors this process has open. */
-export function openDescriptors(): number {
-  return readdirSync('/proc/self/fd').length - 1;
+/** The sockets that this process has open. */
+export function openSockets(): Set<string> {
+  const links = readdirSync('/proc/self/fd').map((descriptor) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${descriptor}`);
+    } catch {
+      return ''; // That of readdir itself is closed again, or another one was.
+    }
+  });
+  return new Set(links.filter((link) => link.startsWith('socket:')));
+}
+
+/** How many of the open sockets were not among those of before, of which the runtime may meanwhile close some. */
+export function openedSince(before: Set<string>): number {
+  return [...openSockets()].filter((socket) => !before.has(socket)).length;
 }
