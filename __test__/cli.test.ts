@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
-import { createSocket, type Socket } from './support/dgram.mjs';
+import { closedPort, FAMILIES, type FamilyCase, Receiver } from './support/receiver.js';
 import { noInterrupt, RUNTIME } from './support/runtime.js';
 
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
@@ -53,30 +53,23 @@ async function send(...args: string[]): Promise<Ended> {
   return await ended(child);
 }
 
-const sockets: Socket[] = [];
-afterEach(() => {
-  for (const socket of sockets.splice(0)) socket.close();
+const [IPV4, IPV6] = FAMILIES;
+const receivers: Receiver[] = [];
+afterEach(async () => {
+  for (const receiver of receivers.splice(0)) await receiver[Symbol.asyncDispose]();
 });
 
-/** A receiver of the test's, and the texts that it got. */
-async function receiver(type: 'udp4' | 'udp6' = 'udp4'): Promise<{ port: number; texts: string[]; socket: Socket }> {
-  const socket = createSocket({ type, recvBufferSize: 1 << 20 });
-  const texts: string[] = [];
-  socket.on('message', (data) => texts.push(data.toString()));
-  socket.bind(0, type === 'udp4' ? '127.0.0.1' : '::1');
-  await once(socket, 'listening');
-  sockets.push(socket);
-  return { port: socket.address().port, texts, socket };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+/** A receiver of the test's. */
+async function open(familyCase: FamilyCase = IPV4): Promise<Receiver> {
+  const receiver = await Receiver.open(familyCase);
+  receivers.push(receiver);
+  return receiver;
 }
 
 /** What was sent may be read after the sender's end. */
-async function expectArrived(texts: string[], expected: string[]): Promise<void> {
-  await until(() => texts.length >= expected.length);
-  expect(texts).toEqual(expected);
+async function expectArrived(receiver: Receiver, texts: string[]): Promise<void> {
+  await receiver.until(texts.length);
+  expect(receiver.texts).toEqual(texts);
 }
 
 describe('send, to a receiver of its own', () => {
@@ -154,44 +147,45 @@ describe('send, to a receiver of its own', () => {
 
 describe('send --to', () => {
   test('sends each line once, the empty ones too, without line ends', async () => {
-    const { port, texts } = await receiver();
-    const { code, summary, stdout } = await send(fileOf('one\n\ntwo\r\nthree ö\n'), '--to', `127.0.0.1:${port}`);
+    const receiver = await open();
+    const { code, summary, stdout } = await send(fileOf('one\n\ntwo\r\nthree ö\n'), '--to', receiver.text);
     expect(code).toBe(0);
-    expect(stdout).toContain(`to 127.0.0.1:${port}\n`);
-    await expectArrived(texts, ['one', '', 'two', 'three ö']);
+    expect(stdout).toContain(`to ${receiver.text}\n`);
+    await expectArrived(receiver, ['one', '', 'two', 'three ö']);
     expect(summary['accepted']).toBe('4 datagrams, 14 bytes');
     expect(summary['received']).toBe('not known here: the target counts');
     expect(summary['node:dgram']).toContain('to a receiver of our own, received 4 of 4');
   });
 
   test('sends to IPv6, and to a name', async () => {
-    const { port, texts } = await receiver('udp6');
-    expect((await send(fileOf('a'), '--to', `[::1]:${port}`, '--no-compare')).code).toBe(0);
-    await expectArrived(texts, ['a']);
-    const named = await receiver();
-    expect((await send(fileOf('b'), '--to', `localhost:${named.port}`, '--no-compare')).code).toBe(0);
-    await expectArrived(named.texts, ['b']);
+    const receiver = await open(IPV6);
+    expect((await send(fileOf('a'), '--to', receiver.text, '--no-compare')).code).toBe(0);
+    await expectArrived(receiver, ['a']);
+    const named = await open();
+    expect((await send(fileOf('b'), '--to', `localhost:${named.address.val.port}`, '--no-compare')).code).toBe(0);
+    await expectArrived(named, ['b']);
   });
 
   test('sends everything, though nobody reads its summary', async () => {
-    const { port, texts } = await receiver();
-    const child = start('send', RECORDING, '--to', `127.0.0.1:${port}`, '--no-compare');
+    const receiver = await open();
+    const child = start('send', RECORDING, '--to', receiver.text, '--no-compare');
     child.stdin.end();
     child.stdout.destroy();
     const { code, stderr } = await ended(child);
     expect(stderr).toBe('');
     expect(code).toBe(0);
-    await until(() => texts.length === 480);
+    await receiver.until(480);
+    expect(receiver.texts.length).toBe(480);
   });
 
   test('repeats, evenly by --rate', async () => {
-    const { port, texts, socket } = await receiver();
+    const receiver = await open();
     const times: number[] = [];
-    socket.on('message', () => times.push(performance.now()));
+    receiver.socket.on('message', () => times.push(performance.now()));
     const { code } = await send(
       fileOf('a\nb\n'),
       '--to',
-      `127.0.0.1:${port}`,
+      receiver.text,
       '--rate',
       '200/s',
       '--repeat',
@@ -200,7 +194,7 @@ describe('send --to', () => {
     );
     expect(code).toBe(0);
     await expectArrived(
-      texts,
+      receiver,
       Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? 'a' : 'b')),
     );
     // 50 at 200 a second take 245 ms, less the 10 that may be made up for at once: no faster, however busy the machine.
@@ -209,30 +203,27 @@ describe('send --to', () => {
 
   const interrupted = 'sends lines of standard input as they arrive, and after an interrupt tells what was sent';
   test.skipIf(noInterrupt)(`${interrupted} ${noInterrupt ?? ''}`, async () => {
-    const { port, texts } = await receiver();
-    const child = start('send', '-', '--to', `127.0.0.1:${port}`);
+    const receiver = await open();
+    const child = start('send', '-', '--to', receiver.text);
     const end = ended(child);
     child.stdin.write('first\nsec');
-    await until(() => texts.length === 1);
+    await receiver.until(1);
     child.stdin.write('ond\nunfinished');
-    await until(() => texts.length === 2);
+    await receiver.until(2);
     child.kill('SIGINT');
     const { code, summary, stderr } = await end;
     expect(stderr).toBe('');
     expect(code).toBe(130);
-    expect(texts).toEqual(['first', 'second']);
+    expect(receiver.texts).toEqual(['first', 'second']);
     expect(summary['accepted']).toBe('2 datagrams, 11 bytes');
     expect(summary['node:dgram']).toBeUndefined();
   });
 
-  test.each(['127.0.0.1', '[::1]'])(
-    'a port of %s where nobody listens: connection-refused, exit code 1',
-    async (host) => {
-      const { port, socket } = await receiver(host === '[::1]' ? 'udp6' : 'udp4');
-      sockets.length = 0;
-      await new Promise<void>((resolve) => socket.close(resolve));
+  test.each(FAMILIES)(
+    'a port of $loopback where nobody listens: connection-refused, exit code 1',
+    async (familyCase) => {
       for (const file of [fileOf('only one'), RECORDING]) {
-        const { code, stderr } = await send(file, '--to', `${host}:${port}`);
+        const { code, stderr } = await send(file, '--to', closedPort(familyCase));
         expect(code).toBe(1);
         expect(stderr).toMatch(/^wasi-udp: connection-refused: .*\n$/);
         expect(stderr).toContain('(1 datagram had been accepted before)');
@@ -253,12 +244,12 @@ describe('send --to', () => {
   });
 
   test('a line that no datagram holds: named, with nothing sent', async () => {
-    const { port, texts } = await receiver();
+    const receiver = await open();
     const file = fileOf(`short\n${'x'.repeat(65_508)}\n`);
-    const { code, stderr } = await send(file, '--to', `127.0.0.1:${port}`);
+    const { code, stderr } = await send(file, '--to', receiver.text);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^wasi-udp: datagram-too-large: .*65507 bytes, line 2 of .*\n$/);
-    expect(texts).toEqual([]);
+    expect(receiver.texts).toEqual([]);
   });
 });
 
@@ -305,12 +296,13 @@ describe('usage', () => {
 
 describe('examples/send.mjs', () => {
   test('sends its counters', async () => {
-    const { port, texts } = await receiver();
-    const { code, stdout } = await ended(spawn(process.execPath, [EXAMPLE, `127.0.0.1:${port}`]));
+    const receiver = await open();
+    const { code, stdout } = await ended(spawn(process.execPath, [EXAMPLE, receiver.text]));
     expect(code).toBe(0);
     expect(stdout).toBe('1000 datagrams accepted\n');
-    await until(() => texts.length === 1000);
-    expect(texts.slice(0, 4)).toEqual(['requests:0|c', 'errors:1|c', 'retries:2|c', 'requests:3|c']);
+    await receiver.until(1000);
+    expect(receiver.texts.length).toBe(1000);
+    expect(receiver.texts.slice(0, 4)).toEqual(['requests:0|c', 'errors:1|c', 'retries:2|c', 'requests:3|c']);
   });
 
   test('is the example of the README', () => {

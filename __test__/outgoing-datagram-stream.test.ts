@@ -425,13 +425,17 @@ describe.each(FAMILIES)('outgoing-datagram-stream over $family', (familyCase) =>
     });
 
     it('may be done again', () => {
-      connected[Symbol.dispose]();
       const before = openSockets();
+      const again = openUdp();
+      expect(openedSince(before)).toBe(1);
+      again[Symbol.dispose]();
+      expect(openedSince(before)).toBe(0);
+      // Has the number of the descriptor that was closed.
       using _next = openUdp();
       for (let i = 0; i < 3; i++) {
-        connected.outgoing[Symbol.dispose]();
-        connected.socket[Symbol.dispose]();
-        connected[Symbol.dispose]();
+        again.outgoing[Symbol.dispose]();
+        again.socket[Symbol.dispose]();
+        again[Symbol.dispose]();
       }
       expect(openedSince(before)).toBe(1);
     });

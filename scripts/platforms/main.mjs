@@ -47,6 +47,7 @@ const rows = [...toBuild.map((target) => row(target, buildAndRun)), ...typeCheck
 console.log(table(rows));
 const failures = rows.filter(({ failure }) => failure !== undefined);
 for (const { platform, failure } of failures) console.error(`\n${platform}: ${failure}`);
+for (const { platform } of failures) console.log(`FAILED: ${platform}`);
 console.log(`all suites: ${rows.length - failures.length} passed, ${failures.length} failed, 0 skipped`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
