@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { decodeAddress, encodeAddress } from '../dist/address.js';
 import { formatSocketAddress, type IpSocketAddress, openUdp, parseSocketAddress, SocketError } from '../dist/index.js';
+import { decodeAddress, encodeAddress } from '../dist/rules/address.js';
 
 const v6 = (address: number[], port = 53, scopeId = 0, flowInfo = 0) =>
   ({ tag: 'ipv6', val: { port, flowInfo, address, scopeId } }) as IpSocketAddress;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { decodeAddress, encodeAddress, formatSocketAddress, parseSocketAddress } from '../dist/address.js';
-import { Arena, type OutgoingDatagram } from '../dist/arena.js';
-import type { Destination } from '../dist/destination.js';
+import { Arena, type OutgoingDatagram } from '../dist/batch/arena.js';
+import { decodeAddress, encodeAddress, formatSocketAddress, parseSocketAddress } from '../dist/rules/address.js';
+import type { Destination } from '../dist/rules/destination.js';
 
 const TEXTS = ['127.0.0.1:7', '127.0.0.1:8', '127.0.0.2:7'];
 const SHARED = TEXTS.map(parseSocketAddress);

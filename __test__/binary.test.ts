@@ -5,8 +5,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { PLATFORMS, system } from '../dist/binary.js';
-import { binaryPath, native } from '../dist/native.js';
+import { PLATFORMS, system } from '../dist/native/binary.js';
+import { binaryPath, native } from '../dist/native/native.js';
 import { VERSION } from '../dist/version.js';
 import { RUNTIME } from './support/runtime.js';
 

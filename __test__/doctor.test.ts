@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { system } from '../dist/binary.js';
-import { binaryPath, native } from '../dist/native.js';
+import { system } from '../dist/native/binary.js';
+import { binaryPath, native } from '../dist/native/native.js';
 import { RUNTIME } from './support/runtime.js';
 
 const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));

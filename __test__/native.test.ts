@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { LAYOUT } from '../dist/layout.js';
-import { native } from '../dist/native.js';
+import { LAYOUT } from '../dist/native/layout.js';
+import { native } from '../dist/native/native.js';
 import { runFixture } from './support/runtime.js';
 
 const STALE = /socket must be a handle that open\(\) gave to this thread, got -?\d+/;

@@ -8,7 +8,7 @@ import {
   SocketError,
   Trap,
 } from '../dist/index.js';
-import { native } from '../dist/native.js';
+import { native } from '../dist/native/native.js';
 import { closedPort, FAMILIES, Receiver } from './support/receiver.js';
 import { noNamespaces, openedSince, openSockets, runInNamespace } from './support/runtime.js';
 

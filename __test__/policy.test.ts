@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseSocketAddress } from '../ts/address.js';
-import { type AllowRule, Policy } from '../ts/host/policy.js';
+import { parseSocketAddress } from '../ts/rules/address.js';
+import { type AllowRule, Policy } from '../ts/rules/policy.js';
 
 const allows = (rules: AllowRule[], action: 'bind' | 'send' | 'receive', address: string) =>
   new Policy(rules).allows(action, parseSocketAddress(address));

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { openUdp } from '../dist/index.js';
-import { native, OPTION } from '../dist/native.js';
+import { native, OPTION } from '../dist/native/native.js';
 import { noNamespaces, runFixture, runInNamespace } from './support/runtime.js';
 
 interface Seen {

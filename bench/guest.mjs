@@ -6,7 +6,7 @@
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { loadComponent } from '../dist/cli/component.js';
 import { udpSockets } from '../dist/host/jco.js';
-import { native } from '../dist/native.js';
+import { native } from '../dist/native/native.js';
 
 const [host, component, ...args] = process.argv.slice(2);
 if (host === 'guest-alone') {

@@ -1,3 +1,12 @@
+export type { OutgoingDatagram } from './batch/arena.js';
+export { DatagramWriter } from './batch/datagram-writer.js';
+export { IncomingBatch } from './batch/incoming-batch.js';
+export { AbortError, type ErrorCode, SocketError, Trap } from './errors.js';
+export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
+export { type Meter, type MeteredOptions, MeteredOutgoing } from './host/metered-outgoing.js';
+export type { HostOutgoingDatagramStream } from './host/outgoing.js';
+export { type Resource, ResourceTable } from './host/resource-table.js';
+export { Pollable, poll } from './readiness/pollable.js';
 export {
   formatSocketAddress,
   type IpAddressFamily,
@@ -7,19 +16,10 @@ export {
   type Ipv6Address,
   type Ipv6SocketAddress,
   parseSocketAddress,
-} from './address.js';
-export type { OutgoingDatagram } from './arena.js';
-export { DatagramWriter } from './datagram-writer.js';
-export { AbortError, type ErrorCode, SocketError, Trap } from './errors.js';
-export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
-export { type Meter, type MeteredOptions, MeteredOutgoing } from './host/metered-outgoing.js';
-export type { HostOutgoingDatagramStream } from './host/outgoing.js';
-export type { Allow, AllowRule } from './host/policy.js';
-export { type Resource, ResourceTable } from './host/resource-table.js';
-export { IncomingBatch } from './incoming-batch.js';
-export { type IncomingDatagram, IncomingDatagramStream } from './incoming-datagram-stream.js';
-export { type OpenUdp, type OpenUdpOptions, openUdp } from './open-udp.js';
-export { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
-export { Pollable, poll } from './pollable.js';
-export { type SendAllOptions, sendAll } from './send-all.js';
-export { UdpSocket } from './udp-socket.js';
+} from './rules/address.js';
+export type { Allow, AllowRule } from './rules/policy.js';
+export { type IncomingDatagram, IncomingDatagramStream } from './socket/incoming-datagram-stream.js';
+export { type OpenUdp, type OpenUdpOptions, openUdp } from './socket/open-udp.js';
+export { OutgoingDatagramStream } from './socket/outgoing-datagram-stream.js';
+export { type SendAllOptions, sendAll } from './socket/send-all.js';
+export { UdpSocket } from './socket/udp-socket.js';

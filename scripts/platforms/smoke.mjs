@@ -5,7 +5,7 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import os from 'node:os';
 import { formatSocketAddress, openUdp, poll, SocketError, sendAll, Trap } from '../../dist/index.js';
-import { native } from '../../dist/native.js';
+import { native } from '../../dist/native/native.js';
 
 const payload = (text) => new TextEncoder().encode(text);
 const cases = [];

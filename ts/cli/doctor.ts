@@ -1,9 +1,9 @@
 import os from 'node:os';
 import process from 'node:process';
 import { Command } from 'commander';
-import { BinaryError, system } from '../binary.js';
-import { LAYOUT } from '../layout.js';
-import type { Native } from '../native.js';
+import { BinaryError, system } from '../native/binary.js';
+import { LAYOUT } from '../native/layout.js';
+import type { Native } from '../native/native.js';
 import { VERSION } from '../version.js';
 import { FAILURE_EXIT_CODE } from './report.js';
 import { line } from './summary.js';
@@ -30,8 +30,8 @@ export const command = new Command('doctor')
   .action(async () => {
     process.stdout.write(`${line('wasi-udp', VERSION)}\n${line('platform', `${system()}, ${os.release()}`)}\n`);
     try {
-      const { binaryPath, native } = await import('../native.js');
-      const { openUdp } = await import('../open-udp.js');
+      const { binaryPath, native } = await import('../native/native.js');
+      const { openUdp } = await import('../socket/open-udp.js');
       const lines = [line('binary', `${binaryPath}, ${native.version()}`), ...features(native)];
       for (const host of ['127.0.0.1', '[::1]']) lines.push(line('loopback', loopback(native, openUdp, host)));
       process.stdout.write(`${lines.join('\n')}\n`);
@@ -56,7 +56,7 @@ function features(native: Native): string[] {
 }
 
 /** Sends a few datagrams to itself, and tells what became of them. */
-function loopback(native: Native, openUdp: typeof import('../open-udp.js').openUdp, host: string): string {
+function loopback(native: Native, openUdp: typeof import('../socket/open-udp.js').openUdp, host: string): string {
   const total = 4;
   try {
     const udp = openUdp({ local: `${host}:0` });

@@ -1,6 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs';
-import type { Descriptor } from '../descriptor.js';
-import { native } from '../native.js';
+import type { Descriptor } from '../native/descriptor.js';
+import { native } from '../native/native.js';
 
 /** The columns of /proc/net/udp and udp6 (proc(5)) that name a socket, and count what it had no room for. */
 const INODE = 9;

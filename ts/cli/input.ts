@@ -1,6 +1,6 @@
 import fs from 'node:fs/promises';
 import { addAbortSignal, type Readable } from 'node:stream';
-import type { OutgoingDatagram } from '../arena.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
 import { SocketError } from '../errors.js';
 import { UsageError } from './report.js';
 

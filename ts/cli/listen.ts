@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { Command } from 'commander';
-import { formatSocketAddress } from '../address.js';
+import { IncomingBatch } from '../batch/incoming-batch.js';
 import { AbortError } from '../errors.js';
-import { IncomingBatch } from '../incoming-batch.js';
-import { type OpenUdp, openUdp } from '../open-udp.js';
-import { Turn } from '../turn.js';
+import { Turn } from '../readiness/turn.js';
+import { formatSocketAddress } from '../rules/address.js';
+import { type OpenUdp, openUdp } from '../socket/open-udp.js';
 import { droppedBySystem } from './drops.js';
 import { INTERRUPT_EXIT_CODE } from './report.js';
 import { count, line } from './summary.js';

@@ -4,9 +4,9 @@
  * It sleeps until the sender wants something received, receives that, shares its counts and answers.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { IncomingBatch } from '../incoming-batch.js';
-import { native, OPTION, READABLE } from '../native.js';
-import { openUdp } from '../open-udp.js';
+import { IncomingBatch } from '../batch/incoming-batch.js';
+import { native, OPTION, READABLE } from '../native/native.js';
+import { openUdp } from '../socket/open-udp.js';
 import { bufferCost, FREED, RECEIVED, WANTED } from './flow.js';
 
 /** What is asked of the system for the receive buffer; it gives what it allows. */

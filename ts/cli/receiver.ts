@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { OutgoingDatagram } from '../arena.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
 import { bufferCost, COUNTS, FREED, RECEIVED, WANTED } from './flow.js';
 
 /**

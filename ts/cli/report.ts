@@ -1,5 +1,5 @@
-import { BinaryError } from '../binary.js';
 import { SocketError } from '../errors.js';
+import { BinaryError } from '../native/binary.js';
 
 /** The exit code of wrong usage; of a failure it is 1, of an interrupt 130. */
 export const USAGE_EXIT_CODE = 2;

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { createHost } from '../host/jco.js';
-import type { Allow } from '../host/policy.js';
+import type { Allow } from '../rules/policy.js';
 import { loadComponent } from './component.js';
 import { Failure, UsageError } from './report.js';
 

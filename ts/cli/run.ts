@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { type Allow, type AllowRule, policyOf } from '../host/policy.js';
+import { type Allow, type AllowRule, policyOf } from '../rules/policy.js';
 import { UsageError } from './report.js';
 
 interface RunOptions {

@@ -1,10 +1,10 @@
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
-import { familyOf, formatSocketAddress, type IpSocketAddress, parseSocketAddress } from '../address.js';
-import { MAX_PAYLOAD } from '../destination.js';
 import { SocketError } from '../errors.js';
-import { LAYOUT } from '../layout.js';
+import { LAYOUT } from '../native/layout.js';
+import { familyOf, formatSocketAddress, type IpSocketAddress, parseSocketAddress } from '../rules/address.js';
+import { MAX_PAYLOAD } from '../rules/destination.js';
 import { Input } from './input.js';
 import { Pacer } from './pacer.js';
 import { newTally, type PassOptions, pass } from './pass.js';

@@ -1,8 +1,8 @@
 import dgram from 'node:dgram';
-import type { IpSocketAddress } from '../address.js';
-import type { OutgoingDatagram } from '../arena.js';
-import { native, systemError } from '../native.js';
-import { type OpenUdp, openUdp } from '../open-udp.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
+import { native, systemError } from '../native/native.js';
+import type { IpSocketAddress } from '../rules/address.js';
+import { type OpenUdp, openUdp } from '../socket/open-udp.js';
 
 /** What a pass has done so far. */
 export interface Tally {

@@ -1,7 +1,7 @@
 import dns from 'node:dns/promises';
 import { InvalidArgumentError } from 'commander';
-import { type IpSocketAddress, parseSocketAddress } from '../address.js';
 import { SocketError } from '../errors.js';
+import { type IpSocketAddress, parseSocketAddress } from '../rules/address.js';
 
 /** An address as the command line has it. */
 export interface Target {

@@ -1,11 +1,11 @@
-import type { Pollable } from '../pollable.js';
+import type { Pollable } from '../readiness/pollable.js';
+import { type Allow, policyOf } from '../rules/policy.js';
 import { coreForms } from './core/functions.js';
 import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
 import { guestInterfaces } from './guest.js';
 import { guestPoll, type MixedPoll } from './guest-poll.js';
 import { monotonicClock } from './monotonic-clock.js';
 import { type HostOutgoingDatagramStream, TableOutgoing } from './outgoing.js';
-import { type Allow, policyOf } from './policy.js';
 import { ResourceTable } from './resource-table.js';
 
 export interface HostOptions {

@@ -1,5 +1,5 @@
 import { Trap } from '../errors.js';
-import { Pollable, poll } from '../pollable.js';
+import { Pollable, poll } from '../readiness/pollable.js';
 import { cabiRep, type GuestContext, type GuestResource, guestResources } from './guest.js';
 import type { Resource } from './resource-table.js';
 

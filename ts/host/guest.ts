@@ -1,10 +1,10 @@
-import type { IpAddressFamily, IpSocketAddress } from '../address.js';
-import type { OutgoingDatagram } from '../arena.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
 import { SocketError } from '../errors.js';
-import { IncomingDatagramStream } from '../incoming-datagram-stream.js';
-import { OutgoingDatagramStream } from '../outgoing-datagram-stream.js';
-import { Pollable } from '../pollable.js';
-import { UdpSocket, type UdpSocketOptions } from '../udp-socket.js';
+import { Pollable } from '../readiness/pollable.js';
+import type { IpAddressFamily, IpSocketAddress } from '../rules/address.js';
+import { IncomingDatagramStream } from '../socket/incoming-datagram-stream.js';
+import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
+import { UdpSocket, type UdpSocketOptions } from '../socket/udp-socket.js';
 import type { HostOutgoingDatagramStream } from './outgoing.js';
 import type { Resource, ResourceTable } from './resource-table.js';
 

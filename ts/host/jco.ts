@@ -1,6 +1,6 @@
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { poll as shimPoll } from '@bytecodealliance/preview2-shim/io';
-import { Pollable } from '../pollable.js';
+import { Pollable } from '../readiness/pollable.js';
 import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
 import { shimPollable } from './shim-pollable.js';
 

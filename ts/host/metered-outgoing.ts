@@ -1,8 +1,8 @@
-import type { OutgoingDatagram } from '../arena.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
 import { SocketError } from '../errors.js';
-import { OutgoingDatagramStream } from '../outgoing-datagram-stream.js';
-import { Permit } from '../permit.js';
-import { Pollable } from '../pollable.js';
+import { Pollable } from '../readiness/pollable.js';
+import { Permit } from '../rules/permit.js';
+import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
 import type { HostOutgoingDatagramStream } from './outgoing.js';
 import type { Resource, ResourceTable } from './resource-table.js';
 

@@ -1,4 +1,4 @@
-import { Pollable } from '../pollable.js';
+import { Pollable } from '../readiness/pollable.js';
 
 /** A moment that nobody lives to see: 292 years from the clock's start. */
 const NEVER = 2n ** 63n - 1n;

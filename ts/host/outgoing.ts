@@ -1,6 +1,6 @@
-import type { OutgoingDatagram } from '../arena.js';
-import { OutgoingDatagramStream } from '../outgoing-datagram-stream.js';
-import type { Pollable } from '../pollable.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
+import type { Pollable } from '../readiness/pollable.js';
+import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
 import type { Resource, ResourceTable } from './resource-table.js';
 
 /**

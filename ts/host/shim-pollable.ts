@@ -1,6 +1,6 @@
 import { callExtension, inputStreamCreate } from '@bytecodealliance/preview2-shim/io-worker';
-import { native } from '../native.js';
-import { Pollable, type Source } from '../pollable.js';
+import { native } from '../native/native.js';
+import { Pollable, type Source } from '../readiness/pollable.js';
 
 /**
  * What the shim's worker must know of a pollable beyond the kernel: two 64-bit words of shared memory.

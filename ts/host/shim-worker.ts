@@ -1,7 +1,8 @@
 import type { WorkerExtensionContext } from '@bytecodealliance/preview2-shim/io-worker';
-import { Descriptor } from '../descriptor.js';
-import { native } from '../native.js';
-import { Pollable, type SocketEvent } from '../pollable.js';
+import { Descriptor } from '../native/descriptor.js';
+import { native } from '../native/native.js';
+import { Pollable } from '../readiness/pollable.js';
+import type { SocketEvent } from '../readiness/readiness.js';
 import { type Cell, FLAG, KNOWN, MOMENT } from './shim-pollable.js';
 
 /** The state of a pollable as the shim's worker keeps it: it reads `ready`, and sets `listener` while a poll waits. */

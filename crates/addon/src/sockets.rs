@@ -12,7 +12,7 @@ use wasi_udp_engine::errno::Errno;
 use wasi_udp_engine::socket::{Interest, UdpSocket, poll};
 use wasi_udp_engine::table::{Slot, read_slot, write_slot};
 
-/// Options of `getOption` and `setOption`: their numbers are part of the contract with `ts/native.ts`.
+/// Options of `getOption` and `setOption`: their numbers are part of the contract with `ts/native/native.ts`.
 mod option {
     pub const HOP_LIMIT: i32 = 1;
     /// SO_RCVBUF and SO_SNDBUF as the system has them: Linux doubles what is set.

@@ -1,4 +1,4 @@
-//! The layout of a batch's table, the same numbers as in `ts/layout.ts`, and the check that every table passes.
+//! The layout of a batch's table, the same numbers as in `ts/native/layout.ts`, and the check that every table passes.
 //!
 //! Numbers are in native byte order; nothing is assumed about alignment.
 

@@ -1,5 +1,6 @@
-import { type IpSocketAddress, type Ipv6Address, SLOT_WORDS } from '../../address.js';
 import { Trap } from '../../errors.js';
+import { SLOT_WORDS } from '../../native/layout.js';
+import type { IpSocketAddress, Ipv6Address } from '../../rules/address.js';
 import type { GuestMemory } from './memory.js';
 
 /**

@@ -1,10 +1,10 @@
-import { decodeAddress, newSlot, SLOT_WORDS } from '../../address.js';
-import { type Arena, type OutgoingDatagram, REFUSED } from '../../arena.js';
-import { type Destination, MAX_PAYLOAD, Refusal } from '../../destination.js';
+import { type Arena, type OutgoingDatagram, REFUSED } from '../../batch/arena.js';
+import type { IncomingBatch } from '../../batch/incoming-batch.js';
 import { Trap } from '../../errors.js';
-import type { IncomingBatch } from '../../incoming-batch.js';
-import { LAYOUT } from '../../layout.js';
-import type { ListInPlace } from '../../outgoing-datagram-stream.js';
+import { LAYOUT, newSlot, SLOT_WORDS } from '../../native/layout.js';
+import { decodeAddress } from '../../rules/address.js';
+import { type Destination, MAX_PAYLOAD, Refusal } from '../../rules/destination.js';
+import type { ListInPlace } from '../../socket/outgoing-datagram-stream.js';
 import { ADDRESS_BYTES, readAddress, sameInMemory, writeAddress } from './address-layout.js';
 import type { GuestMemory } from './memory.js';
 

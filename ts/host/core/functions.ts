@@ -1,11 +1,11 @@
-import type { IpAddressFamily, IpSocketAddress } from '../../address.js';
-import { encodeAddress } from '../../address.js';
+import { IncomingBatch } from '../../batch/incoming-batch.js';
 import { ERROR_CODES, SocketError, Trap } from '../../errors.js';
-import { IncomingBatch } from '../../incoming-batch.js';
-import { IncomingDatagramStream } from '../../incoming-datagram-stream.js';
-import { OutgoingDatagramStream } from '../../outgoing-datagram-stream.js';
-import { Pollable, poll } from '../../pollable.js';
-import { UdpSocket } from '../../udp-socket.js';
+import { Pollable, poll } from '../../readiness/pollable.js';
+import type { IpAddressFamily, IpSocketAddress } from '../../rules/address.js';
+import { encodeAddress } from '../../rules/address.js';
+import { IncomingDatagramStream } from '../../socket/incoming-datagram-stream.js';
+import { OutgoingDatagramStream } from '../../socket/outgoing-datagram-stream.js';
+import { UdpSocket } from '../../socket/udp-socket.js';
 import type { GuestContext } from '../guest.js';
 import { monotonicClock } from '../monotonic-clock.js';
 import { TableOutgoing } from '../outgoing.js';

@@ -1,13 +1,13 @@
-import { decodeAddress, type IpSocketAddress, SLOT_WORDS, type Slot } from './address.js';
-import type { Descriptor } from './descriptor.js';
-import { samePeer } from './destination.js';
-import { Trap } from './errors.js';
-import { IncomingBatch } from './incoming-batch.js';
-import { LAYOUT } from './layout.js';
-import { native, READABLE, systemError } from './native.js';
-import { Pollable } from './pollable.js';
-import { forsake } from './readiness.js';
-import { Turn } from './turn.js';
+import { IncomingBatch } from '../batch/incoming-batch.js';
+import { Trap } from '../errors.js';
+import type { Descriptor } from '../native/descriptor.js';
+import { LAYOUT, SLOT_WORDS, type Slot } from '../native/layout.js';
+import { native, READABLE, systemError } from '../native/native.js';
+import { Pollable } from '../readiness/pollable.js';
+import { forsake } from '../readiness/readiness.js';
+import { Turn } from '../readiness/turn.js';
+import { decodeAddress, type IpSocketAddress } from '../rules/address.js';
+import { samePeer } from '../rules/destination.js';
 
 /** `incoming-datagram` of wasi:sockets/udp. */
 export interface IncomingDatagram {

@@ -17,3 +17,19 @@ export const LAYOUT = {
 
 /** The address index of a datagram that names no address: its socket is connected. */
 export const NO_ADDRESS = 0xffff_ffff;
+
+/** An address as the eight 32-bit words of its slot in a table; words 2 to 5 hold the address in network order. */
+export type Slot = Uint32Array<ArrayBuffer>;
+
+/** The words of a slot. */
+export const SLOT_WORDS = LAYOUT.slotBytes / 4;
+
+/** A slot of its own, outside any table. */
+export function newSlot(): Slot {
+  return new Uint32Array(SLOT_WORDS);
+}
+
+/** The slot's bytes, which the addon reads and writes. */
+export function slotBytes(slot: Slot): Uint8Array {
+  return new Uint8Array(slot.buffer, slot.byteOffset, LAYOUT.slotBytes);
+}

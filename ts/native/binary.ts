@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import process from 'node:process';
+import { VERSION } from '../version.js';
 import { LAYOUT } from './layout.js';
-import { VERSION } from './version.js';
 
 /** The platforms that have a package with a binary, as in package.json's `napi.targets`. */
 export const PLATFORMS: readonly string[] = [
@@ -49,7 +49,7 @@ export function loadBinary<T extends Versioned>(): { native: T; path: string } {
   const override = process.env['NAPI_RS_NATIVE_LIBRARY_PATH'];
   const candidates = override
     ? [override]
-    : [...names().map((name) => `../wasi-udp.${name}.node`), ...names().map((name) => `wasi-udp-${name}`)];
+    : [...names().map((name) => `../../wasi-udp.${name}.node`), ...names().map((name) => `wasi-udp-${name}`)];
   const reasons: Error[] = [];
   for (const candidate of candidates) {
     try {

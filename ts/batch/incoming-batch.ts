@@ -1,5 +1,5 @@
-import { decodeAddress, type IpSocketAddress } from './address.js';
-import { LAYOUT } from './layout.js';
+import { LAYOUT } from '../native/layout.js';
+import { decodeAddress, type IpSocketAddress } from '../rules/address.js';
 
 /** Bytes that the addon needs for one message: more than any datagram, or run of coalesced ones, has. */
 const MESSAGE_BYTES = 65_536;

@@ -1,5 +1,5 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
-import { hostText, type IpSocketAddress, show } from '../address.js';
+import { hostText, type IpSocketAddress, show } from './address.js';
 
 /** One thing that a guest may do, with the addresses that it may do it with: see `Allow`. */
 export type AllowRule = { bind: string } | { send: string } | { receive: string };

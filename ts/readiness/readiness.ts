@@ -1,7 +1,15 @@
-import type { Descriptor } from './descriptor.js';
-import { AbortError, Trap } from './errors.js';
-import { native } from './native.js';
-import type { SocketEvent } from './pollable.js';
+import { AbortError, Trap } from '../errors.js';
+import type { Descriptor } from '../native/descriptor.js';
+import { native } from '../native/native.js';
+
+/** An event of a socket that somebody may wait for. */
+export interface SocketEvent {
+  readonly descriptor: Descriptor;
+  /** READABLE, WRITABLE, or either of both. */
+  readonly interest: number;
+  /** Whether it has come, whatever the kernel says. Traps once the resource is dropped. */
+  granted(): boolean;
+}
 
 /** One pending `wait()`. */
 interface Waiter {

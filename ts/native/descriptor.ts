@@ -1,5 +1,5 @@
-import { decodeAddress, type IpSocketAddress, newSlot, type Slot, slotBytes } from './address.js';
-import { SocketError, Trap } from './errors.js';
+import { SocketError, Trap } from '../errors.js';
+import { newSlot, type Slot, slotBytes } from './layout.js';
 import { type Family, native, systemError } from './native.js';
 
 /** Closes what JavaScript forgot: a descriptor that was collected with owners left. */
@@ -69,10 +69,10 @@ export class Descriptor {
   }
 
   /** The bound address, from the system. */
-  localAddress(): IpSocketAddress {
+  localAddress(): Slot {
     const slot = newSlot();
     this.check('local-address', native.localAddress(this.socket, slotBytes(slot)));
-    return decodeAddress(slot);
+    return slot;
   }
 
   bind(slot: Slot): void {

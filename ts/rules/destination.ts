@@ -1,14 +1,7 @@
-import {
-  decodeAddress,
-  formatSocketAddress,
-  type IpSocketAddress,
-  malformation,
-  SLOT_WORDS,
-  type Slot,
-  show,
-} from './address.js';
-import { SocketError } from './errors.js';
-import type { Family } from './native.js';
+import { SocketError } from '../errors.js';
+import { SLOT_WORDS, type Slot } from '../native/layout.js';
+import type { Family } from '../native/native.js';
+import { decodeAddress, formatSocketAddress, type IpSocketAddress, malformation, show } from './address.js';
 
 /** The most bytes that a UDP datagram carries: 65,535 less the UDP header and, for IPv4, the IP header (RFC 768, 791). */
 export const MAX_PAYLOAD: Record<Family, number> = { 4: 65_507, 6: 65_527 };

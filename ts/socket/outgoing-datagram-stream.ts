@@ -1,14 +1,14 @@
-import { show } from './address.js';
-import { Arena, type OutgoingDatagram } from './arena.js';
-import { DatagramWriter } from './datagram-writer.js';
-import type { Descriptor } from './descriptor.js';
-import { type Destination, Refusal, refusalError } from './destination.js';
-import { Trap } from './errors.js';
-import { LAYOUT } from './layout.js';
-import { native, systemError, WRITABLE } from './native.js';
-import { Permit } from './permit.js';
-import { Pollable } from './pollable.js';
-import { forsake } from './readiness.js';
+import { Arena, type OutgoingDatagram } from '../batch/arena.js';
+import { DatagramWriter } from '../batch/datagram-writer.js';
+import { Trap } from '../errors.js';
+import type { Descriptor } from '../native/descriptor.js';
+import { LAYOUT } from '../native/layout.js';
+import { native, systemError, WRITABLE } from '../native/native.js';
+import { Pollable } from '../readiness/pollable.js';
+import { forsake } from '../readiness/readiness.js';
+import { show } from '../rules/address.js';
+import { type Destination, Refusal, refusalError } from '../rules/destination.js';
+import { Permit } from '../rules/permit.js';
 
 /** The full permit: what one native call takes. */
 const FULL_PERMIT = LAYOUT.maxDatagrams;

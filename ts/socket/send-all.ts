@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
-import { show } from './address.js';
-import type { OutgoingDatagram } from './arena.js';
-import { AbortError } from './errors.js';
-import { LAYOUT } from './layout.js';
+import type { OutgoingDatagram } from '../batch/arena.js';
+import { AbortError } from '../errors.js';
+import { LAYOUT } from '../native/layout.js';
+import { Turn } from '../readiness/turn.js';
+import { show } from '../rules/address.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
-import { Turn } from './turn.js';
 
 export interface SendAllOptions {
   signal?: AbortSignal | undefined;

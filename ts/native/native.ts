@@ -1,5 +1,5 @@
+import { type ErrorCode, remedy, SocketError } from '../errors.js';
 import { loadBinary } from './binary.js';
-import { type ErrorCode, remedy, SocketError } from './errors.js';
 
 /**
  * The functions of the Rust addon. Results of 0 and above are success, a negative one is the operating system's error

@@ -1,6 +1,6 @@
-import { bytesWord, decodeAddress, groupsWord, type IpSocketAddress, SLOT_WORDS } from './address.js';
-import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from './destination.js';
-import { LAYOUT, NO_ADDRESS } from './layout.js';
+import { LAYOUT, NO_ADDRESS, SLOT_WORDS } from '../native/layout.js';
+import { bytesWord, decodeAddress, groupsWord, type IpSocketAddress } from '../rules/address.js';
+import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from '../rules/destination.js';
 
 /** `outgoing-datagram` of wasi:sockets/udp. */
 export interface OutgoingDatagram {

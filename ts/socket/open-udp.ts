@@ -1,6 +1,6 @@
-import { type IpSocketAddress, malformation, parseSocketAddress, show } from './address.js';
-import { SocketError } from './errors.js';
-import { type Allow, policyOf } from './host/policy.js';
+import { SocketError } from '../errors.js';
+import { type IpSocketAddress, malformation, parseSocketAddress, show } from '../rules/address.js';
+import { type Allow, policyOf } from '../rules/policy.js';
 import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { UdpSocket } from './udp-socket.js';

@@ -1,8 +1,8 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { SocketError } from './errors.js';
-import { LAYOUT } from './layout.js';
-import type { Family } from './native.js';
+import { SocketError } from '../errors.js';
+import { newSlot, SLOT_WORDS, type Slot } from '../native/layout.js';
+import type { Family } from '../native/native.js';
 
 /** `ip-address-family` of wasi:sockets/network. */
 export type IpAddressFamily = 'ipv4' | 'ipv6';
@@ -25,22 +25,6 @@ export interface Ipv6SocketAddress {
 
 /** `ip-socket-address` of wasi:sockets/network, in the form that jco gives it. */
 export type IpSocketAddress = { tag: 'ipv4'; val: Ipv4SocketAddress } | { tag: 'ipv6'; val: Ipv6SocketAddress };
-
-/** An address as the eight 32-bit words of its slot in a table; words 2 to 5 hold the address in network order. */
-export type Slot = Uint32Array<ArrayBuffer>;
-
-/** The words of a slot. */
-export const SLOT_WORDS = LAYOUT.slotBytes / 4;
-
-/** A slot of its own, outside any table. */
-export function newSlot(): Slot {
-  return new Uint32Array(SLOT_WORDS);
-}
-
-/** The slot's bytes, which the addon reads and writes. */
-export function slotBytes(slot: Slot): Uint8Array {
-  return new Uint8Array(slot.buffer, slot.byteOffset, LAYOUT.slotBytes);
-}
 
 export function familyOf(address: IpSocketAddress): Family {
   return address.tag === 'ipv4' ? 4 : 6;

@@ -1,21 +1,21 @@
+import { SocketError, Trap } from '../errors.js';
+import { Descriptor } from '../native/descriptor.js';
+import type { Slot } from '../native/layout.js';
+import { native, OPTION, READABLE, WRITABLE } from '../native/native.js';
+import { Pollable } from '../readiness/pollable.js';
+import { forsake } from '../readiness/readiness.js';
 import {
   decodeAddress,
   encodeAddress,
   formatSocketAddress,
   type IpAddressFamily,
   type IpSocketAddress,
-  type Slot,
   show,
-} from './address.js';
-import { Descriptor } from './descriptor.js';
-import { localRefusal, Refusal, refusalError, remoteRefusal } from './destination.js';
-import { SocketError, Trap } from './errors.js';
-import type { Policy } from './host/policy.js';
+} from '../rules/address.js';
+import { localRefusal, Refusal, refusalError, remoteRefusal } from '../rules/destination.js';
+import type { Policy } from '../rules/policy.js';
 import { IncomingDatagramStream } from './incoming-datagram-stream.js';
-import { native, OPTION, READABLE, WRITABLE } from './native.js';
 import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
-import { Pollable } from './pollable.js';
-import { forsake } from './readiness.js';
 
 export interface UdpSocketOptions {
   /** What the socket may be used for. Default: everything. */
@@ -154,7 +154,7 @@ export class UdpSocket {
   localAddress(): IpSocketAddress {
     const descriptor = this.#live('localAddress');
     if (!this.#bound) throw new SocketError('invalid-state', 'local-address: the socket is not bound: bind it first');
-    return descriptor.localAddress();
+    return decodeAddress(descriptor.localAddress());
   }
 
   /** The peer of the last `stream()`. WIT: "`invalid-state`: The socket is not streaming to a specific remote address". */

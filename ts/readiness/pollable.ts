@@ -1,10 +1,9 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
-import { show } from './address.js';
-import type { Descriptor } from './descriptor.js';
-import { AbortError, Trap } from './errors.js';
-import { native } from './native.js';
-import { whenReady } from './readiness.js';
+import { AbortError, Trap } from '../errors.js';
+import { native } from '../native/native.js';
+import { show } from '../rules/address.js';
+import { type SocketEvent, whenReady } from './readiness.js';
 
 /** What a pollable waits for: a moment, an event of a socket, or first the one and then the other. */
 export interface Source {
@@ -12,14 +11,6 @@ export interface Source {
   readyAt?(): bigint;
   /** The event of a socket that it waits for, if it does. */
   readonly event?: SocketEvent | undefined;
-}
-
-export interface SocketEvent {
-  readonly descriptor: Descriptor;
-  /** READABLE, WRITABLE, or either of both. */
-  readonly interest: number;
-  /** Whether it has come, whatever the kernel says. Traps once the resource is dropped. */
-  granted(): boolean;
 }
 
 /**

@@ -1,7 +1,7 @@
-import type { IpSocketAddress } from './address.js';
+import { LAYOUT } from '../native/layout.js';
+import type { IpSocketAddress } from '../rules/address.js';
+import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from '../rules/destination.js';
 import { Arena } from './arena.js';
-import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from './destination.js';
-import { LAYOUT } from './layout.js';
 
 /** What a writer needs of its stream. */
 interface Sender {

@@ -1,4 +1,4 @@
-import { Trap } from './errors.js';
+import { Trap } from '../errors.js';
 
 /** The permit where no check-send has granted one. */
 const NONE = -1;
