@@ -1,6 +1,6 @@
 import { SocketError, Trap } from '../errors.js';
 import { newSlot, type Slot, slotBytes } from './layout.js';
-import { type Family, native, systemError } from './native.js';
+import { COUNT, type Family, LEFT, native, READABLE, systemError, WRITABLE } from './native.js';
 
 /** Closes what JavaScript forgot: a descriptor that was collected with owners left. */
 const forgotten = new FinalizationRegistry<number>((socket) => native.close(socket));
@@ -12,6 +12,10 @@ export class Descriptor {
   #owners = 1;
   readonly family: Family;
 
+  /** What the last call left with the socket, as bits of `LEFT`. */
+  #left = 0;
+  /** Who hears of what a call leaves for those who wait: the pending waits, once there were any. */
+  waits: { hear(events: number): void } | undefined;
   /** Who hears of each use of the socket; mostly nobody. */
   #observers: Set<() => void> | undefined;
 
@@ -56,6 +60,29 @@ export class Descriptor {
     this.used();
   }
 
+  /**
+   * Takes in what a native call answered: the count, or the error number, negated. What the call left with the socket wakes
+   * those who wait for it.
+   */
+  took(answer: number): number {
+    const value = answer < 0 ? -answer : answer;
+    this.#left = value & ~COUNT;
+    if (this.waits !== undefined && this.events !== 0) this.waits.hear(this.events);
+    this.used();
+    return answer < 0 ? -(value & COUNT) : value & COUNT;
+  }
+
+  /** The events that are there whatever the kernel says: of datagrams and errors that calls have left with the socket. */
+  get events(): number {
+    if (this.#left & LEFT.error) return READABLE | WRITABLE;
+    return this.#left & LEFT.datagrams ? READABLE : 0;
+  }
+
+  /** Whether the last call was a receive, and took all that the kernel had. */
+  get isDrained(): boolean {
+    return (this.#left & LEFT.drained) !== 0;
+  }
+
   /** Tells the observers that the socket was used, so that it may be ready, or ready no longer. */
   used(): void {
     if (this.#observers !== undefined) for (const observer of this.#observers) observer();
@@ -80,12 +107,19 @@ export class Descriptor {
   }
 
   connect(slot: Slot): void {
+    this.#leftBehind();
     this.check('connect', native.connect(this.socket, slotBytes(slot)));
   }
 
   /** Dissolves the connection. */
   disconnect(): void {
+    this.#leftBehind();
     this.check('disconnect', native.disconnect(this.socket));
+  }
+
+  /** Another peer, or none: errors of the former one are nobody's. */
+  #leftBehind(): void {
+    this.#left &= LEFT.datagrams;
   }
 
   getOption(operation: string, option: number): number {

@@ -23,19 +23,26 @@ export interface Native {
   getOption(socket: number, option: number): number;
   setOption(socket: number, option: number, value: number): number;
   close(socket: number): void;
-  /** Sends the datagrams of the first `entries` of the table; how many datagrams the kernel accepted. */
+  /** Sends the datagrams of the first `entries` of the table; how many datagrams the kernel accepted, with bits of `LEFT`. */
   send(socket: number, payload: ArrayBuffer, table: ArrayBuffer, entries: number, addresses: number): number;
-  /** Gives back an error that a later pass of one list consumed: the next check or send reports it. */
-  deferError(socket: number, errno: number): void;
-  /** Polls once: 1 writable, 0 not; a pending error is taken and returned. */
+  /** Gives back an error that a later pass of one list consumed: the next check or send reports it. 0, with bits of `LEFT`. */
+  deferError(socket: number, errno: number): number;
+  /** Polls once: 1 writable, 0 not, with bits of `LEFT`; a pending error is taken and returned. */
   checkSend(socket: number): number;
-  /** Receives at most `max` datagrams into `payload`, and writes their entries and addresses into the table. */
+  /**
+   * Receives at most `max` datagrams into `payload`, and writes their entries and addresses into the table; how many, with
+   * bits of `LEFT`.
+   */
   receive(socket: number, payload: ArrayBuffer, table: ArrayBuffer, max: number): number;
-  /** Polls `count` items of three numbers: socket, interest, result (written); how many are ready. */
+  /** Polls `count` items of three numbers: socket, interest, events (written); how many have any. */
   pollSync(list: Int32Array, count: number, timeoutMs: number): number;
-  /** Names the function that hears of watched sockets; once a thread. */
-  onReady(callback: (socket: number, events: number) => void): void;
-  /** Watches for the events once; 0 stops. A watched socket keeps the event loop alive. */
+  /**
+   * Names the functions that hear of watched sockets. `ready` hears of events, or of an error number, negated, with which the
+   * system refused to watch; it answers for which of the events somebody waited. When what it set off has run, `wanted` tells
+   * for which events somebody waits now.
+   */
+  onReady(ready: (socket: number, events: number) => number, wanted: (socket: number) => number): void;
+  /** Somebody waits for the events, or nobody (0): `ready` hears of them. While somebody waits, the event loop stays alive. */
   watch(socket: number, interest: number): number;
   errorInfo(errno: number): { code: ErrorCode; name: string; message: string };
   features(): Features;
@@ -59,6 +66,22 @@ export interface Features {
 /** Interests and events of a socket, as bits. */
 export const READABLE = 1;
 export const WRITABLE = 2;
+
+/**
+ * What a call of `send`, `checkSend`, `receive` or `deferError` left with the socket, as bits above its count or its error
+ * number: what the kernel does not know, and whoever waits must.
+ */
+export const LEFT = {
+  /** Datagrams that the next receive finds here. */
+  datagrams: 1 << 16,
+  /** An error that the next check, send or receive tells. */
+  error: 1 << 17,
+  /** The receive took all that the kernel had. */
+  drained: 1 << 18,
+} as const;
+
+/** The bits of a count or an error number. */
+export const COUNT = 0xffff;
 
 /** Options of `getOption` and `setOption`. */
 export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentation: 4, coalescingReceive: 5 } as const;

@@ -1,9 +1,8 @@
-import { setMaxListeners } from 'node:events';
-import { setTimeout } from 'node:timers/promises';
 import { AbortError, Trap } from '../errors.js';
-import { native } from '../native/native.js';
+import type { Descriptor } from '../native/descriptor.js';
+import { native, systemError } from '../native/native.js';
 import { show } from '../rules/address.js';
-import { type SocketEvent, whenReady } from './readiness.js';
+import { awaitEvent, type SocketEvent, whenReady } from './readiness.js';
 
 /** What a pollable waits for: a moment, an event of a socket, or first the one and then the other. */
 export interface Source {
@@ -47,13 +46,19 @@ export class Pollable {
   }
 
   /**
-   * Resolves when the pollable is ready, by the event loop: no thread, no timer. Keeps the process alive meanwhile.
-   * Rejects with AbortError when the signal aborts, and with Trap when the stream is dropped.
+   * Resolves when the pollable is ready, by the event loop: no thread, no timer. Keeps the process alive meanwhile. Of several
+   * that wait for the same, all wake, and the first to ask may leave nothing for the others.
+   * Rejects with AbortError when the signal aborts, with Trap when the stream is dropped, with SocketError where the system
+   * refuses to watch the socket.
    */
   async wait(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = options;
+    if (signal !== undefined && !isSignal(signal))
+      throw new TypeError(`wait() takes { signal: AbortSignal }, got ${show(signal)}: an AbortController has one`);
     if (signal?.aborted) throw new AbortError(signal);
-    await whenAny([this.#live()], signal);
+    const source = this.#live();
+    if (source.readyAt !== undefined) await whenAny([source], signal);
+    else if (!source.event!.granted()) await whenReady(source.event!, signal);
   }
 
   /** Drops the pollable; the stream stays. */
@@ -68,7 +73,8 @@ export class Pollable {
 
   /** @internal The sources of a list of pollables. */
   static sources(list: readonly Pollable[]): Source[] {
-    return list.map((pollable) => {
+    // An element that is missing is undefined here.
+    return Array.from(list, (pollable) => {
       if (typeof pollable === 'object' && pollable !== null && #source in pollable) return pollable.#live();
       throw new TypeError(`poll() waits for pollables of this package, got ${show(pollable)}: subscribe() makes one`);
     });
@@ -107,46 +113,67 @@ function pollBlocking(sources: readonly Source[]): Uint32Array {
   }
 }
 
+/** Whether it can be waited on as a signal; those of other realms and of polyfills can. */
+function isSignal(value: unknown): value is AbortSignal {
+  const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
+  return (
+    typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function'
+  );
+}
+
 /** Resolves with the indexes of the ready sources once there is one. */
 async function whenAny(sources: readonly Source[], signal?: AbortSignal): Promise<Uint32Array> {
   for (;;) {
     const ready = pollOnce(sources, 0);
     if (ready.length > 0) return ready;
-    // One that waits for a single event hands its signal on; of several, those that are late are called off.
-    const [only] = sources.length === 1 ? sources : [];
-    if (only !== undefined && only.readyAt === undefined) await whenReady(only.event!, signal);
-    else await race(sources, signal);
+    await anyOf(sources, signal);
   }
 }
 
-async function race(sources: readonly Source[], signal: AbortSignal | undefined): Promise<void> {
-  const late = new AbortController();
-  setMaxListeners(0, late.signal);
-  const abort = () => late.abort(signal!.reason);
-  signal?.addEventListener('abort', abort);
+/** Resolves when one of the sources may be ready; the others are not waited for any more. */
+async function anyOf(sources: readonly Source[], signal: AbortSignal | undefined): Promise<void> {
+  const leaves: (() => void)[] = [];
   try {
-    await Promise.race(
-      sources.map((source) => {
+    await new Promise<void>((wake, fail) => {
+      if (signal !== undefined) {
+        const abort = () => fail(new AbortError(signal));
+        signal.addEventListener('abort', abort);
+        leaves.push(() => signal.removeEventListener('abort', abort));
+      }
+      let soonest = Number.POSITIVE_INFINITY;
+      // One waiter for all that wait for the same.
+      const seen = new Map<Descriptor, number>();
+      for (const source of sources) {
         const left = millisecondsLeft(source);
-        if (left > 0) return setTimeout(left, undefined, { signal: late.signal });
-        return source.event === undefined ? undefined : whenReady(source.event, late.signal);
-      }),
-    );
-  } catch (error) {
-    throw signal?.aborted ? new AbortError(signal) : error;
+        if (left > 0) soonest = Math.min(soonest, left);
+        else if (source.event === undefined) soonest = 0;
+        else {
+          const { descriptor, interest } = source.event;
+          const interests = seen.get(descriptor) ?? 0;
+          if (interests & (1 << interest)) continue;
+          seen.set(descriptor, interests | (1 << interest));
+          leaves.push(awaitEvent(source.event, { wake, fail }));
+        }
+      }
+      if (soonest === Number.POSITIVE_INFINITY) return;
+      const timer = setTimeout(wake, soonest);
+      leaves.push(() => clearTimeout(timer));
+    });
   } finally {
-    signal?.removeEventListener('abort', abort);
-    late.abort();
+    for (const leave of leaves) leave();
   }
 }
 
 const ITEM_WORDS = 3;
 
-/** Asks the kernel once, for at most so many milliseconds; the indexes of the ready sources. */
+/**
+ * Asks the kernel once, for at most so many milliseconds; the indexes of the ready sources. Each socket is asked for once,
+ * however many sources wait for it: poll(2) takes no more items than the process may have descriptors.
+ */
 function pollOnce(sources: readonly Source[], timeoutMs: number): Uint32Array {
-  const items = new Int32Array(sources.length * ITEM_WORDS);
-  let count = 0;
   let timeout = timeoutMs;
+  const items: number[] = [];
+  const itemOf = new Map<number, number>();
   // For each source: whether it is ready, or else where its answer will stand.
   const answers = sources.map((source) => {
     const left = millisecondsLeft(source);
@@ -156,14 +183,23 @@ function pollOnce(sources: readonly Source[], timeoutMs: number): Uint32Array {
       timeout = 0;
       return true;
     }
-    items[ITEM_WORDS * count] = source.event.descriptor.socket;
-    items[ITEM_WORDS * count + 1] = source.event.interest;
-    return ITEM_WORDS * count++ + 2;
+    const { socket } = source.event.descriptor;
+    let item = itemOf.get(socket);
+    if (item === undefined) {
+      item = items.push(socket, 0, 0) - ITEM_WORDS;
+      itemOf.set(socket, item);
+    }
+    items[item + 1]! |= source.event.interest;
+    return item;
   });
-  if (count > 0 || timeout > 0) native.pollSync(items, count, timeout);
+  const list = Int32Array.from(items);
+  if (list.length > 0 || timeout > 0) {
+    const result = native.pollSync(list, list.length / ITEM_WORDS, timeout);
+    if (result < 0) throw systemError('poll', -result);
+  }
   return Uint32Array.from(answers.keys()).filter((i) => {
     const answer = answers[i]!;
-    return typeof answer === 'boolean' ? answer : items[answer] === 1;
+    return typeof answer === 'boolean' ? answer : (list[answer + 2]! & sources[i]!.event!.interest) !== 0;
   });
 }
 

@@ -1,6 +1,6 @@
 import { AbortError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
-import { native } from '../native/native.js';
+import { native, systemError } from '../native/native.js';
 
 /** An event of a socket that somebody may wait for. */
 export interface SocketEvent {
@@ -11,69 +11,185 @@ export interface SocketEvent {
   granted(): boolean;
 }
 
-/** One pending `wait()`. */
-interface Waiter {
-  /** Keep reference alive: what somebody waits for is not forgotten. */
-  readonly descriptor: Descriptor;
-  readonly interest: number;
-  resolve(): void;
-  reject(error: Error): void;
+/** One pending wait: either function is called once, `wake` from the event loop or a microtask. */
+export interface Waiter {
+  /** The event is there, as far as is known: whoever asks next may have taken it. */
+  wake(): void;
+  /** The wait has ended without it. */
+  fail(error: Error): void;
 }
 
-/** The pending waits of this thread, by socket. The addon watches a socket exactly while it has one here. */
-const waiting = new Map<number, Set<Waiter>>();
+/** The pending waits of this thread, by socket: what somebody waits for is not forgotten. */
+const waiting = new Map<number, Waits>();
 
-native.onReady((socket, events) => {
-  for (const waiter of [...(waiting.get(socket) ?? [])]) {
-    if ((waiter.interest & events) === 0) continue;
-    remove(socket, waiter);
-    waiter.resolve();
+/** The pending waits for one socket, by their interest. */
+class Waits {
+  readonly #descriptor: Descriptor;
+  readonly #socket: number;
+  /** The waiters of each interest: 1, 2, or either (3); in the order that they came. */
+  readonly #waiters = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()];
+  /** The events that the addon was asked to watch, as far as is known. */
+  #watched = 0;
+  /** Whether the addon reports an event: then it asks what is wanted when that is over. */
+  #isReporting = false;
+  /** Whether a microtask will tell of what calls have left with the socket. */
+  #isTold = false;
+
+  constructor(descriptor: Descriptor) {
+    this.#descriptor = descriptor;
+    this.#socket = descriptor.socket;
   }
-  watch(socket);
-});
 
-/** Resolves when the event loop reports the event. */
-export function whenReady({ descriptor, interest }: SocketEvent, signal: AbortSignal | undefined): Promise<void> {
-  const { socket } = descriptor;
+  /** The events that somebody waits for. */
+  get wanted(): number {
+    let events = 0;
+    for (let interest = 1; interest <= 3; interest++) if (this.#waiters[interest]!.size > 0) events |= interest;
+    return events;
+  }
+
+  /** Adds a waiter. Throws SocketError where the system refuses to watch the socket; then nobody waits. */
+  add(interest: number, waiter: Waiter): void {
+    this.#waiters[interest]!.add(waiter);
+    waiting.set(this.#socket, this);
+    this.hear(this.#descriptor.events);
+    // What is there already is told without the system.
+    if (this.#isTold) return;
+    try {
+      this.#watch();
+    } catch (error) {
+      this.remove(interest, waiter);
+      throw error;
+    }
+  }
+
+  /** Takes a waiter away, who hears nothing. */
+  remove(interest: number, waiter: Waiter): void {
+    if (this.#waiters[interest]!.delete(waiter)) this.#settle();
+  }
+
+  /** Ends the waits for exactly those events with an error. */
+  fail(interest: number, error: Error): void {
+    const waiters = [...this.#waiters[interest]!];
+    for (const waiter of waiters) if (this.#waiters[interest]!.delete(waiter)) waiter.fail(error);
+    this.#settle();
+  }
+
+  /** The addon reports events, or that the system watches no longer; for which of the events somebody waited. */
+  report(events: number): number {
+    if (events < 0) {
+      this.#watched = 0;
+      const error = systemError('wait', -events);
+      for (let interest = 1; interest <= 3; interest++) this.fail(interest, error);
+      return 0;
+    }
+    const heard = events & this.wanted;
+    this.#isReporting = true;
+    this.#wake(events);
+    return heard;
+  }
+
+  /** What the report set off is over; the events that somebody waits for now, which the addon watches. */
+  reported(): number {
+    this.#isReporting = false;
+    this.#watched = this.wanted;
+    if (this.#watched === 0) waiting.delete(this.#socket);
+    return this.#watched;
+  }
+
+  /** A call has left these events with the socket, of which the kernel knows nothing. Told in a microtask, if they are there still. */
+  hear(events: number): void {
+    if (this.#isTold || (events & this.wanted) === 0) return;
+    this.#isTold = true;
+    queueMicrotask(() => {
+      this.#isTold = false;
+      this.#wake(this.#descriptor.events);
+      try {
+        this.#watch();
+      } catch (error) {
+        for (let interest = 1; interest <= 3; interest++) this.fail(interest, error as Error);
+      }
+      this.#settle();
+    });
+  }
+
+  #wake(events: number): void {
+    for (let interest = 1; interest <= 3; interest++) {
+      if ((interest & events) === 0) continue;
+      const waiters = this.#waiters[interest]!;
+      // A waiter that waits again waits for the next event.
+      for (const waiter of [...waiters]) if (waiters.delete(waiter)) waiter.wake();
+    }
+  }
+
+  /** Has the addon watch for what is wanted. */
+  #watch(): void {
+    const { wanted } = this;
+    if (this.#isReporting || (wanted & ~this.#watched) === 0) return;
+    const result = native.watch(this.#socket, wanted);
+    if (result < 0) throw systemError('wait', -result);
+    this.#watched |= wanted;
+  }
+
+  /** Where nobody waits any more, the socket no longer keeps the event loop alive. */
+  #settle(): void {
+    if (this.#isReporting || this.wanted !== 0 || !waiting.delete(this.#socket)) return;
+    this.#watched = 0;
+    if (!this.#descriptor.isClosed) native.watch(this.#socket, 0);
+  }
+}
+
+/** The waits for a descriptor's socket. */
+function waitsOf(descriptor: Descriptor): Waits {
+  descriptor.waits ??= new Waits(descriptor);
+  return descriptor.waits as Waits;
+}
+
+native.onReady(
+  (socket, events) => waiting.get(socket)?.report(events) ?? 0,
+  (socket) => waiting.get(socket)?.reported() ?? 0,
+);
+
+/**
+ * Calls the waiter when the event is there. A function that is returned takes it away. Throws SocketError where the system
+ * refuses to watch the socket.
+ */
+export function awaitEvent({ descriptor, interest }: SocketEvent, waiter: Waiter): () => void {
+  const waits = waitsOf(descriptor);
+  waits.add(interest, waiter);
+  return () => waits.remove(interest, waiter);
+}
+
+/** Resolves when the event is there, and rejects where the system refuses to watch, or the signal aborts. */
+export function whenReady(event: SocketEvent, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
+    if (signal === undefined) {
+      awaitEvent(event, { wake: resolve, fail: reject });
+      return;
+    }
+    let leave = () => {};
     const abort = () => {
-      remove(socket, waiter);
-      watch(socket);
-      waiter.reject(new AbortError(signal!));
+      leave();
+      reject(new AbortError(signal));
     };
-    const settle = <T extends unknown[]>(how: (...result: T) => void) => {
+    // First of all: nobody waits yet where the signal is none.
+    signal.addEventListener('abort', abort);
+    const settled = <T extends unknown[]>(how: (...result: T) => void) => {
       return (...result: T) => {
-        signal?.removeEventListener('abort', abort);
+        signal.removeEventListener('abort', abort);
         how(...result);
       };
     };
-    const waiter: Waiter = { descriptor, interest, resolve: settle(resolve), reject: settle(reject) };
-    const others = waiting.get(socket);
-    if (others === undefined) waiting.set(socket, new Set([waiter]));
-    else others.add(waiter);
-    signal?.addEventListener('abort', abort);
-    watch(socket);
+    const fail = settled(reject);
+    try {
+      leave = awaitEvent(event, { wake: settled(resolve), fail });
+    } catch (error) {
+      fail(error as Error);
+    }
   });
 }
 
 /** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be dropped. */
-export function forsake(socket: number, interest: number): void {
-  for (const waiter of [...(waiting.get(socket) ?? [])]) {
-    if (waiter.interest !== interest) continue;
-    remove(socket, waiter);
-    watch(socket);
-    waiter.reject(new Trap('wait(): the resource was dropped while this wait was pending'));
-  }
-}
-
-function remove(socket: number, waiter: Waiter): void {
-  const waiters = waiting.get(socket);
-  if (waiters?.delete(waiter) && waiters.size === 0) waiting.delete(socket);
-}
-
-/** Has the addon watch for what the socket's waits are interested in: one-shot, so again after each event. */
-function watch(socket: number): void {
-  let interest = 0;
-  for (const waiter of waiting.get(socket) ?? []) interest |= waiter.interest;
-  native.watch(socket, interest);
+export function forsake(descriptor: Descriptor, interest: number): void {
+  if (descriptor.waits === undefined) return;
+  waitsOf(descriptor).fail(interest, new Trap('wait(): the resource was dropped while this wait was pending'));
 }

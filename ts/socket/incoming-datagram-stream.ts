@@ -89,11 +89,10 @@ export class IncomingDatagramStream {
       );
     if (max === 0) return 0;
     for (let pass = 0; pass < PASSES; pass++) {
-      const count = native.receive(descriptor.socket, batch.payload, batch.table, max);
-      descriptor.used();
+      const count = descriptor.took(native.receive(descriptor.socket, batch.payload, batch.table, max));
       if (count < 0) throw systemError('receive', -count);
       this.#hear(batch, count);
-      if (batch.count > 0 || count === 0) break;
+      if (batch.count > 0 || descriptor.isDrained) break;
     }
     return batch.count;
   }
@@ -107,7 +106,7 @@ export class IncomingDatagramStream {
     const descriptor = this.#live('subscribe');
     const granted = () => {
       this.#live('the pollable');
-      return false;
+      return (descriptor.events & READABLE) !== 0;
     };
     return new Pollable({ event: { descriptor, interest: READABLE, granted } });
   }
@@ -117,11 +116,13 @@ export class IncomingDatagramStream {
     const turn = new Turn();
     while (!this.dropped) {
       const batch = this.receive();
+      const isDrained = this.#descriptor?.isDrained;
       if (batch.length > 0) {
         yield batch;
         await turn.give();
-        continue;
+        if (!isDrained) continue;
       }
+      if (this.dropped) return;
       try {
         await this.subscribe().wait();
       } catch (error) {
@@ -135,7 +136,7 @@ export class IncomingDatagramStream {
     const descriptor = this.#descriptor;
     if (descriptor === undefined) return;
     this.#descriptor = undefined;
-    forsake(descriptor.socket, READABLE);
+    forsake(descriptor, READABLE);
     descriptor.release();
   }
 

@@ -73,10 +73,10 @@ export class OutgoingDatagramStream {
   checkSend(): bigint {
     const descriptor = this.#live('checkSend');
     this.#permit.revoke();
-    if (this.#unsure) {
-      const writable = native.checkSend(descriptor.socket);
+    // An error that another call has left is told here as well.
+    if (this.#unsure || descriptor.events & WRITABLE) {
+      const writable = descriptor.took(native.checkSend(descriptor.socket));
       this.#unsure = writable <= 0;
-      descriptor.used();
       if (writable < 0) throw systemError('check-send', -writable);
       if (writable === 0) {
         this.#permit.grant(0);
@@ -163,9 +163,17 @@ export class OutgoingDatagramStream {
     const descriptor = this.#live('subscribe');
     const granted = () => {
       this.#live('the pollable');
-      return !this.#unsure;
+      return !this.#unsure || (descriptor.events & WRITABLE) !== 0;
     };
     return new Pollable({ event: { descriptor, interest: WRITABLE, granted } });
+  }
+
+  /**
+   * @internal Has the next `checkSend` ask the kernel whether the peer has refused what was sent: an ICMP message comes behind
+   * the send that it is about.
+   */
+  doubt(): void {
+    if (this.#destination.remote !== undefined) this.#unsure = true;
   }
 
   /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
@@ -173,7 +181,7 @@ export class OutgoingDatagramStream {
     const descriptor = this.#descriptor;
     if (descriptor === undefined) return;
     this.#descriptor = undefined;
-    forsake(descriptor.socket, WRITABLE);
+    forsake(descriptor, WRITABLE);
     descriptor.release();
   }
 
@@ -184,10 +192,10 @@ export class OutgoingDatagramStream {
 
   /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */
   #transmit(descriptor: Descriptor, arena: Arena, payload: ArrayBuffer, isLaterPass: boolean): number {
-    const taken = native.send(descriptor.socket, payload, arena.table, arena.used, arena.addresses);
+    const answer = native.send(descriptor.socket, payload, arena.table, arena.used, arena.addresses);
+    const taken = descriptor.took(answer);
     if (taken !== arena.count) this.#unsure = true;
-    if (taken < 0 && isLaterPass) native.deferError(descriptor.socket, -taken);
-    descriptor.used();
+    if (taken < 0 && isLaterPass) descriptor.took(native.deferError(descriptor.socket, -taken));
     if (taken >= 0 || isLaterPass) return Math.max(taken, 0);
     throw systemError('send', -taken);
   }

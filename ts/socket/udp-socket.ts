@@ -206,7 +206,7 @@ export class UdpSocket {
     const descriptor = this.#live('subscribe');
     const granted = () => {
       this.#live('the pollable');
-      return false;
+      return descriptor.events !== 0;
     };
     return new Pollable({ event: { descriptor, interest: READABLE | WRITABLE, granted } });
   }
@@ -214,7 +214,7 @@ export class UdpSocket {
   /** Drops the socket; streams that live on keep it open. May be called again. */
   [Symbol.dispose](): void {
     if (this.#dropped) return;
-    forsake(this.descriptor.socket, READABLE | WRITABLE);
+    forsake(this.descriptor, READABLE | WRITABLE);
     this.#dropped = true;
     this.descriptor.release();
   }

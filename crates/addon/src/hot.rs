@@ -1,8 +1,9 @@
-//! The calls that every batch makes: `send`, `checkSend`, `receive`.
+//! The calls that every batch makes: `send`, `checkSend`, `receive`, `watch`.
 //!
 //! They are registered by hand: converting five arguments costs `#[napi]` some 130 ns more a call than the reads below.
 
 use crate::arguments::{Argument, refuse};
+use crate::readiness::{READABLE, WRITABLE};
 use crate::thread::Thread;
 use napi::bindgen_prelude::panic_to_error;
 use napi::{Env, JsError, Result, check_status, sys};
@@ -10,11 +11,12 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use wasi_udp_engine::errno::Errno;
+use wasi_udp_engine::socket::Left;
 use wasi_udp_engine::sys::MESSAGE_BYTES;
 use wasi_udp_engine::table::{Batch, MAX_DATAGRAMS, ReceivedTable};
 
-/// What a call comes to: a count, or an error number of the system.
-type Outcome = std::result::Result<usize, Errno>;
+/// What a call comes to: a count or an error number of the system, and what it left with the socket.
+type Outcome = (std::result::Result<usize, Errno>, Left);
 
 /// `send(socket, payload, table, entries, addresses)`: the datagrams that the kernel accepted.
 fn send(thread: &Thread, [socket, payload, table, entries, addresses]: [Argument<'_>; 5]) -> Result<Outcome> {
@@ -25,14 +27,16 @@ fn send(thread: &Thread, [socket, payload, table, entries, addresses]: [Argument
     let entries = table_count(&entries, "entries")?;
     let addresses = table_count(&addresses, "addresses")?;
     let batch = Batch::new(payload, table, entries, addresses).map_err(|forged| refuse(forged.to_string()))?;
-    Ok(socket.send(buffers, &batch))
+    let result = socket.send(buffers, &batch);
+    Ok((result, Left { drained: false, ..socket.left() }))
 }
 
 /// `checkSend(socket)`: 1 where there is room to send, 0 where there is none. A pending error is taken and returned.
 fn check_send(thread: &Thread, [socket]: [Argument<'_>; 1]) -> Result<Outcome> {
     let mut sockets = thread.sockets();
     let (socket, _) = sockets.named(&socket)?;
-    Ok(socket.check_send().map(usize::from))
+    let result = socket.check_send().map(usize::from);
+    Ok((result, Left { drained: false, ..socket.left() }))
 }
 
 /// `receive(socket, payload, table, max)`: the datagrams received, at most `max`; their bytes are in the payload.
@@ -49,7 +53,16 @@ fn receive(thread: &Thread, [socket, payload, table, max]: [Argument<'_>; 4]) ->
         return Err(refuse(format!("payload must have room for a datagram, {MESSAGE_BYTES} bytes, got {received}")));
     }
     let mut table = ReceivedTable::new(table, max).map_err(|forged| refuse(forged.to_string()))?;
-    Ok(socket.receive(buffers, payload, &mut table).map(|()| table.len()))
+    let result = socket.receive(buffers, payload, &mut table).map(|()| table.len());
+    Ok((result, socket.left()))
+}
+
+/// `watch(socket, interest)`: has the listener hear of the events of `interest` (1 readable, 2 writable) as long as somebody
+/// waits for them; 0: nobody waits. An error counts as each. While somebody waits, the event loop stays alive.
+fn watch(thread: &Thread, [socket, interest]: [Argument<'_>; 2]) -> Result<Outcome> {
+    let interest = interest.integer_in("interest", 0, READABLE | WRITABLE)?;
+    let watched = thread.watch(socket.integer("socket")?, interest)?;
+    Ok((watched.map(|()| 0), Left::default()))
 }
 
 fn table_count(argument: &Argument<'_>, name: &str) -> Result<usize> {
@@ -70,8 +83,16 @@ pub fn register(env: &Env, exports: sys::napi_value) -> Result<()> {
         // SAFETY: as above.
         unsafe { enter(env, call, receive) }
     }
-    let functions: [(&CStr, sys::napi_callback); 3] =
-        [(c"send", Some(raw_send)), (c"checkSend", Some(raw_check_send)), (c"receive", Some(raw_receive))];
+    unsafe extern "C" fn raw_watch(env: sys::napi_env, call: sys::napi_callback_info) -> sys::napi_value {
+        // SAFETY: as above.
+        unsafe { enter(env, call, watch) }
+    }
+    let functions: [(&CStr, sys::napi_callback); 4] = [
+        (c"send", Some(raw_send)),
+        (c"checkSend", Some(raw_check_send)),
+        (c"receive", Some(raw_receive)),
+        (c"watch", Some(raw_watch)),
+    ];
     let thread = ptr::from_ref(Thread::of(env)?).cast_mut().cast();
     for (name, callback) in functions {
         let mut function = ptr::null_mut();
@@ -84,6 +105,17 @@ pub fn register(env: &Env, exports: sys::napi_value) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A result as JavaScript gets it: a count of at most 16 bits, or an error number, negated; with what was left in the bits
+/// above. The bits are part of the contract with `ts/native/native.ts`.
+pub fn encode((result, left): Outcome) -> i32 {
+    let bits = [(left.datagrams, 1 << 16), (left.error, 1 << 17), (left.drained, 1 << 18)];
+    let above: i32 = bits.into_iter().filter_map(|(is_set, bit)| is_set.then_some(bit)).sum();
+    match result {
+        Ok(count) => count as i32 | above,
+        Err(errno) => -(errno.0 | above),
+    }
 }
 
 /// Enters Rust from JavaScript: reads the arguments, runs the body, turns its outcome into a number. A refusal or a panic
@@ -110,10 +142,7 @@ unsafe fn enter<const N: usize>(
         let thread = unsafe { &*thread.cast::<Thread>() };
         // SAFETY: the values are those of this call.
         let arguments = values.map(|value| unsafe { Argument::new(env, value) });
-        let number = match body(thread, arguments)? {
-            Ok(count) => count as i32,
-            Err(errno) => -errno.0,
-        };
+        let number = encode(body(thread, arguments)?);
         let mut result = ptr::null_mut();
         // SAFETY: the environment is the one that calls.
         check_status!(unsafe { sys::napi_create_int32(env, number, &mut result) })?;

@@ -1,6 +1,7 @@
 //! The calls on a socket that are not made for every batch.
 
 use crate::arguments::{Argument, refuse};
+use crate::hot::encode;
 use crate::readiness::{READABLE, WRITABLE};
 use crate::thread::{Open, Thread, stale};
 use napi::{Env, Result};
@@ -9,7 +10,7 @@ use socket2::Socket;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 use wasi_udp_engine::errno::Errno;
-use wasi_udp_engine::socket::{Interest, UdpSocket, poll};
+use wasi_udp_engine::socket::{Interest, Ready, UdpSocket, poll};
 use wasi_udp_engine::table::{Slot, read_slot, write_slot};
 
 /// Options of `getOption` and `setOption`: their numbers are part of the contract with `ts/native/native.ts`.
@@ -148,21 +149,20 @@ pub fn close(env: Env, socket: Argument) -> Result<()> {
 }
 
 /// Gives back an error that a later pass of one list consumed: the next check, send or receive reports it, where it is of
-/// the kind that the kernel reports once.
+/// the kind that the kernel reports once. 0, and what is left with the socket.
 #[napi(catch_unwind, ts_args_type = "socket: number, errno: number")]
-pub fn defer_error(env: Env, socket: Argument, errno: Argument) -> Result<()> {
+pub fn defer_error(env: Env, socket: Argument, errno: Argument) -> Result<i32> {
     let errno = Errno(errno.integer_in("errno", 1, i32::MAX)?);
     with(&env, &socket, |open| {
         open.socket.defer_error(errno);
-        Ok(0)
-    })?;
-    Ok(())
+        Ok(encode((Ok(0), open.socket.left())))
+    })
 }
 
 /// Waits until one of the sockets of a list is ready, at most so long, -1 for ever; how many are.
 ///
-/// An item is three numbers: the socket, its interest (1 readable, 2 writable), and the result, which is written: 1 where it
-/// is ready. An error, a deferred error and a kept datagram count as ready.
+/// An item is three numbers: the socket, its interest (1 readable, 2 writable), and the events that are there, which are
+/// written: an error counts as each that is asked for, a kept datagram as readable.
 #[napi(catch_unwind, ts_args_type = "list: Int32Array, count: number, timeoutMs: number")]
 pub fn poll_sync(env: Env, list: Argument, count: Argument, timeout_ms: Argument) -> Result<i32> {
     const ITEM_WORDS: usize = 3;
@@ -180,7 +180,7 @@ pub fn poll_sync(env: Env, list: Argument, count: Argument, timeout_ms: Argument
             return Err(refuse(format!("interest must be 1 (readable), 2 (writable) or 3, got {}", item[1])));
         }
         let (readable, writable) = (item[1] & READABLE != 0, item[1] & WRITABLE != 0);
-        Ok(Interest { socket, readable, writable, ready: false })
+        Ok(Interest { socket, readable, writable, ready: Ready::default() })
     };
     let mut interests = items.chunks_exact(ITEM_WORDS).map(interest).collect::<Result<Vec<_>>>()?;
     let ready = match poll(&mut interests, timeout) {
@@ -188,24 +188,23 @@ pub fn poll_sync(env: Env, list: Argument, count: Argument, timeout_ms: Argument
         Err(errno) => -errno.0,
     };
     for (item, interest) in items.chunks_exact_mut(ITEM_WORDS).zip(&interests) {
-        item[2] = i32::from(interest.ready);
+        let Ready { readable, writable } = interest.ready;
+        item[2] = if readable { READABLE } else { 0 } | if writable { WRITABLE } else { 0 };
     }
     Ok(ready)
 }
 
-/// Names the function that hears of watched sockets, with the socket and its events. The last one named hears.
-#[napi(catch_unwind, ts_args_type = "callback: (socket: number, events: number) => void")]
-pub fn on_ready(env: Env, callback: Argument) -> Result<()> {
-    Thread::of(&env)?.listener.set(callback.function("callback")?)
-}
-
-/// Watches a socket for the events of `interest` (1 readable, 2 writable), each once, instead of those of before; 0 for none.
-/// An error counts as each. A watched socket keeps the event loop alive, an unwatched one does not.
-#[napi(catch_unwind, ts_args_type = "socket: number, interest: number")]
-pub fn watch(env: Env, socket: Argument, interest: Argument) -> Result<i32> {
-    let interest = interest.integer_in("interest", 0, READABLE | WRITABLE)?;
-    let watched = Thread::of(&env)?.watch(socket.integer("socket")?, interest)?;
-    Ok(watched.map_or_else(|errno| -errno.0, |()| 0))
+/// Names the functions that hear of watched sockets; those last named hear.
+///
+/// `ready(socket, events)` hears of events, or of the error number, negated, with which the system refused to watch; it
+/// answers for which of the events somebody waited. Then what it set off runs (microtasks). Then `wanted(socket)` tells for
+/// which events somebody waits now.
+#[napi(
+    catch_unwind,
+    ts_args_type = "ready: (socket: number, events: number) => number, wanted: (socket: number) => number"
+)]
+pub fn on_ready(env: Env, ready: Argument, wanted: Argument) -> Result<()> {
+    Thread::of(&env)?.listener.set(ready.function("ready")?, wanted.function("wanted")?)
 }
 
 /// The descriptor, for tests and for code that waits on it elsewhere. It stays the addon's.

@@ -11,7 +11,7 @@ pub trait Kernel {
     /// Hands messages to the kernel in order, in as few system calls as it allows, until one is refused.
     fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken;
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`).
+    /// Takes the error that is pending on the socket, or that a call has consumed without telling it.
     fn take_error(&mut self) -> Option<Errno>;
 }
 
@@ -23,6 +23,16 @@ pub struct Taken {
     /// The error of the message behind them. None where all were taken, or where the system forgot it: sendmmsg(2), "If an
     /// error occurs after at least one message has been sent, the call succeeds, and returns the number of messages sent".
     pub error: Option<Errno>,
+}
+
+impl From<Result<usize, Errno>> for Taken {
+    /// What became of a list, by the answer of a single system call: how many messages it took, or why it took none.
+    fn from(answer: Result<usize, Errno>) -> Self {
+        match answer {
+            Ok(messages) => Self { messages, error: None },
+            Err(errno) => Self { messages: 0, error: Some(errno) },
+        }
+    }
 }
 
 /// What a socket has sent, for tests and for people who wonder.
@@ -45,8 +55,8 @@ pub struct Outgoing {
     largest_segment: usize,
     /// What `largest_segment` is after a new connection.
     offered_segment: usize,
-    /// An error that the kernel has reported, and nobody has heard of yet.
-    deferred: Option<Errno>,
+    /// Errors that the kernel has reported, and nobody has heard of yet: each of another number, the oldest first.
+    deferred: Vec<Errno>,
     /// Counts since the socket was opened.
     pub statistics: Statistics,
 }
@@ -62,7 +72,7 @@ impl Outgoing {
     /// The state of a new socket. `segmentation` says whether runs may leave as one message.
     pub fn new(segmentation: bool) -> Self {
         let mut outgoing =
-            Self { largest_segment: 0, offered_segment: 0, deferred: None, statistics: Statistics::default() };
+            Self { largest_segment: 0, offered_segment: 0, deferred: Vec::new(), statistics: Statistics::default() };
         outgoing.set_segmentation(segmentation);
         outgoing
     }
@@ -86,18 +96,31 @@ impl Outgoing {
     /// Keeps an error for the next check or send, where it is of the kind that the kernel reports once.
     pub fn defer(&mut self, errno: Errno) {
         if errno.is_reported_once() {
-            self.deferred = Some(errno);
+            self.keep(errno);
         }
     }
 
-    /// Takes the error that was kept.
+    /// Keeps an error that the kernel has told, and will not tell again.
+    pub fn keep(&mut self, errno: Errno) {
+        if !self.deferred.contains(&errno) {
+            self.deferred.push(errno);
+        }
+    }
+
+    /// Takes the oldest error that was kept.
     pub fn take_deferred(&mut self) -> Option<Errno> {
-        self.deferred.take()
+        (!self.deferred.is_empty()).then(|| self.deferred.remove(0))
     }
 
     /// Whether an error is kept.
     pub fn has_deferred(&self) -> bool {
-        self.deferred.is_some()
+        !self.deferred.is_empty()
+    }
+
+    /// Forgets what was kept, and offers every size again: the socket has another peer, or none.
+    pub fn forget_peer(&mut self) {
+        self.deferred.clear();
+        self.forget_refusals();
     }
 
     /// Sends the batch; the datagrams that the kernel accepted, 0 where the socket would block.
@@ -130,15 +153,17 @@ impl Outgoing {
             next += taken.messages;
             let Some(&run) = runs.get(next) else { break };
             match taken.error {
-                // The system forgot why. Only a run is worth asking again: it may have to go plainly. What is pending
-                // would be lost on that second call, so it is taken first.
-                None if run.is_segmented() && taken.messages > 0 => {
+                // The system forgot why. An error that one message of the call raised, the next one may have consumed: the
+                // next check or send tells it. Else only a run is worth asking again: it may have to go plainly.
+                None => {
                     if let Some(errno) = kernel.take_error() {
-                        self.deferred = Some(errno);
+                        self.keep(errno);
+                        break;
+                    }
+                    if !run.is_segmented() || taken.messages == 0 {
                         break;
                     }
                 }
-                None => break,
                 Some(errno) if run.is_segmented() && errno.refuses_segmentation() => {
                     let (sent, error) = self.send_refused(kernel, batch, run, errno, plain);
                     accepted += sent;

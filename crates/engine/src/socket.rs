@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::env;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The buffers that the sockets of a thread share: a system call uses them, and leaves nothing in them.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub struct UdpSocket {
     connected: bool,
     outgoing: Outgoing,
     kept: Kept,
+    /// Whether the last receive took all that the kernel had.
+    drained: bool,
 }
 
 /// Datagrams of coalesced messages beyond what a receive asked for.
@@ -36,8 +38,19 @@ struct Kept {
     bytes: Vec<u8>,
     /// Segments in a coalesced message, of late: so few messages are asked for that little is kept.
     segments: usize,
-    /// An error that followed datagrams which were passed on.
-    error: Option<Errno>,
+    /// Messages that a receive asks for, so that the next ones find theirs here: see [`Kept::messages_for`].
+    ahead: usize,
+}
+
+/// What the last call left with a socket: what whoever waits for it must know, and the kernel does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Datagrams that the next receive finds here.
+    pub datagrams: bool,
+    /// An error that the next check, send or receive tells.
+    pub error: bool,
+    /// The last receive took all that the kernel had.
+    pub drained: bool,
 }
 
 /// Whether WASI_UDP_GSO=0 turns segmentation off, for devices that lose segmented packets in silence.
@@ -61,7 +74,7 @@ impl UdpSocket {
     /// Takes over a socket that is open, and is not connected.
     pub fn over(socket: Socket) -> Self {
         let segmentation = segmentation_wanted() && sys::segmentation(&socket);
-        Self { socket, connected: false, outgoing: Outgoing::new(segmentation), kept: Kept::default() }
+        Self { socket, connected: false, outgoing: Outgoing::new(segmentation), kept: Kept::default(), drained: false }
     }
 
     /// The descriptor, for readiness and options.
@@ -77,18 +90,22 @@ impl UdpSocket {
     /// Connects or reconnects; the bound address and port survive. Sizes that did not segment are tried again.
     pub fn connect(&mut self, address: SocketAddr) -> Result<(), Errno> {
         self.disconnect()?;
+        // Where the system refuses, an error within a batch is told later: by the next datagram that it meets.
+        let _ = sys::queue_errors(&self.socket, true);
         sys::connect(&self.socket, address)?;
         self.connected = true;
-        self.outgoing.forget_refusals();
         Ok(())
     }
 
-    /// Dissolves the connection; the bound address and port survive.
+    /// Dissolves the connection; the bound address and port survive. What the former peer left (errors that are pending or
+    /// kept, sizes that did not segment) is nobody's business any more.
     pub fn disconnect(&mut self) -> Result<(), Errno> {
         if self.connected {
             sys::disconnect(&self.socket)?;
             self.connected = false;
-            self.outgoing.forget_refusals();
+            let _ = sys::queue_errors(&self.socket, false);
+            let _ = sys::take_error(&self.socket);
+            self.outgoing.forget_peer();
         }
         Ok(())
     }
@@ -115,8 +132,13 @@ impl UdpSocket {
 
     /// Sends a batch as if one datagram after the other; how many the kernel accepted, 0 where the socket would block.
     pub fn send(&mut self, buffers: &mut Buffers, batch: &Batch<'_>) -> Result<usize, Errno> {
-        let mut kernel = SocketKernel { socket: &self.socket, messages: &mut buffers.messages };
-        self.outgoing.send(&mut kernel, batch, &mut buffers.runs)
+        let Self { socket, connected, outgoing, .. } = self;
+        let mut kernel = SocketKernel { socket, connected: *connected, messages: &mut buffers.messages, other: None };
+        let result = outgoing.send(&mut kernel, batch, &mut buffers.runs);
+        if let Some(errno) = kernel.other {
+            outgoing.keep(errno);
+        }
+        result
     }
 
     /// Whether there is room to send, by one poll. A pending error is taken and returned.
@@ -127,9 +149,9 @@ impl UdpSocket {
         let mut items = [PollItem::new(&self.socket, false, true)];
         sys::poll(&mut items, Some(Duration::ZERO))?;
         // An error that is pending is taken by asking for it.
-        match if items[0].has_error() { self.socket.take_error()? } else { None } {
-            Some(pending) => Err(pending.into()),
-            None => Ok(items[0].is_ready()),
+        match if items[0].has_error() { sys::take_error(&self.socket)? } else { None } {
+            Some(pending) => Err(pending),
+            None => Ok(items[0].is_writable()),
         }
     }
 
@@ -140,50 +162,58 @@ impl UdpSocket {
 
     /// Receives at most as many datagrams as the table has room for, into a payload of at least [`MESSAGE_BYTES`].
     ///
-    /// What a coalesced message held beyond that is kept, and comes first in the next call. An error is returned only where
-    /// no datagram came before it; else by the next call.
+    /// What the kernel handed over beyond that is kept, and comes first in the next call. An error is returned only where no
+    /// datagram came before it; else by the next call.
     pub fn receive(
         &mut self,
         buffers: &mut Buffers,
         payload: &mut [u8],
         table: &mut ReceivedTable<'_>,
     ) -> Result<(), Errno> {
-        let Self { socket, outgoing, kept, .. } = self;
+        let Self { socket, connected, outgoing, kept, drained } = self;
+        *drained = false;
         let used = kept.pass_on(payload, table);
         if table.room() == 0 || !kept.datagrams.is_empty() {
             return Ok(());
         }
-        if let Some(errno) = kept.error.take().or_else(|| outgoing.take_deferred()) {
-            return kept.error_behind(errno, table);
-        }
-        let room = &mut payload[used..];
-        let messages = table.room().div_ceil(kept.segments.max(1));
-        let mut segments = 0;
-        let taken = buffers.messages.receive(socket, room, messages, &mut |message| {
-            let parts = datagrams(message);
-            segments = segments.max(parts.len());
-            for datagram in parts {
-                if table.room() > 0 {
-                    table.push(used + datagram.offset, datagram.length, datagram.source);
-                } else {
-                    kept.datagrams.push_back(datagram);
+        let mut error = outgoing.take_deferred();
+        if error.is_none() {
+            let room = &mut payload[used..];
+            let most = kept.messages_for(table.room(), room.len());
+            let mut segments = 0;
+            let taken = buffers.messages.receive(socket, room, most, &mut |message| {
+                let parts = datagrams(message);
+                segments = segments.max(parts.len());
+                for datagram in parts {
+                    if table.room() > 0 {
+                        table.push(used + datagram.offset, datagram.length, datagram.source);
+                    } else {
+                        kept.datagrams.push_back(datagram);
+                    }
                 }
+            });
+            kept.learn(taken.messages, most, segments);
+            kept.copy_from(room);
+            *drained = taken.error.is_none() && taken.messages < most;
+            error = taken.error;
+            // What it told stands in the queue of errors too, and is told once.
+            if let Some(other) = other_error(socket, *connected, error) {
+                outgoing.keep(other);
             }
-        });
-        if taken.messages > 0 {
-            kept.segments = segments;
         }
-        kept.copy_from(room);
-        match taken.error {
-            Some(errno) => kept.error_behind(errno, table),
+        match error {
+            Some(errno) if table.is_empty() => Err(errno),
+            Some(errno) => {
+                outgoing.keep(errno);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
-    /// Whether a wait for this socket must not begin: an error, or a datagram where `readable`, is here already, and the kernel
-    /// does not know of it.
-    fn has_news(&self, readable: bool) -> bool {
-        self.outgoing.has_deferred() || readable && (self.kept.error.is_some() || !self.kept.datagrams.is_empty())
+    /// What the last call left here.
+    pub fn left(&self) -> Left {
+        Left { datagrams: !self.kept.datagrams.is_empty(), error: self.outgoing.has_deferred(), drained: self.drained }
     }
 
     /// What the socket has sent.
@@ -193,6 +223,27 @@ impl UdpSocket {
 }
 
 impl Kept {
+    /// Messages to ask for where so many datagrams are wanted, into so many bytes.
+    ///
+    /// As many as hold them, by the segments in a message of late: so little is kept. Whoever wants fewer than come, again
+    /// and again, is read ahead for: its next ones cost no system call.
+    fn messages_for(&self, wanted: usize, room: usize) -> usize {
+        let needed = wanted.div_ceil(self.segments.max(1));
+        needed.max(self.ahead).min(room / MESSAGE_BYTES)
+    }
+
+    /// Learns from a receive that asked for `most` messages: how many segments each has, and how far to read ahead: twice as
+    /// far where all came, within [`AHEAD_BYTES`], and no further than came where fewer did.
+    fn learn(&mut self, messages: usize, most: usize, segments: usize) {
+        if messages > 0 {
+            self.segments = segments;
+        }
+        let kept: usize = self.datagrams.iter().map(|datagram| datagram.length).sum();
+        let fitting = (messages * AHEAD_BYTES).checked_div(kept).unwrap_or(AHEAD_MESSAGES);
+        let next = if messages == most { 2 * messages } else { messages };
+        self.ahead = next.min(fitting).min(AHEAD_MESSAGES);
+    }
+
     /// Moves kept datagrams into the payload and the table; the bytes of payload that they use, in whole messages.
     fn pass_on(&mut self, payload: &mut [u8], table: &mut ReceivedTable<'_>) -> usize {
         let mut used = 0;
@@ -217,15 +268,19 @@ impl Kept {
             datagram.offset = start;
         }
     }
+}
 
-    /// An error, where no datagram came before it; else it is kept for the next receive.
-    fn error_behind(&mut self, errno: Errno, table: &ReceivedTable<'_>) -> Result<(), Errno> {
-        if table.is_empty() {
-            return Err(errno);
-        }
-        self.error = Some(errno);
-        Ok(())
-    }
+/// Messages that a receive asks for beyond what is wanted, at most.
+const AHEAD_MESSAGES: usize = 64;
+
+/// Bytes that a socket keeps of what was read ahead, about; a single message may exceed it.
+const AHEAD_BYTES: usize = 131_072;
+
+/// An error beside `told`, which a call of a connected socket has just told: another one that is pending. The one that was
+/// told is pending as well, in the queue of errors, and is taken from there.
+fn other_error(socket: &Socket, connected: bool, told: Option<Errno>) -> Option<Errno> {
+    let told = told.filter(|errno| connected && !errno.would_block())?;
+    sys::take_error(socket).ok().flatten().filter(|&errno| errno != told)
 }
 
 /// The datagrams of a message, in order.
@@ -248,42 +303,63 @@ pub struct Interest<'a> {
     pub readable: bool,
     /// Whether to wait for room to send.
     pub writable: bool,
-    /// Written: whether it is ready. An error, or a datagram that is kept, counts.
-    pub ready: bool,
+    /// Written: the events that are there. An error counts as all that it is polled for, a datagram that is kept as readable.
+    pub ready: Ready,
 }
 
-/// Waits until one of the sockets is ready, at most so long; how many are. Interruptions by signals do not count.
+/// Which events of a socket are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// A receive would tell something: a datagram or an error.
+    pub readable: bool,
+    /// A check would grant, or tell an error.
+    pub writable: bool,
+}
+
+impl Ready {
+    /// Whether either is there.
+    pub fn any(self) -> bool {
+        self.readable || self.writable
+    }
+}
+
+/// Waits until one of the sockets is ready, at most so long; how many are.
 pub fn poll(interests: &mut [Interest<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let has_news = |one: &Interest<'_>| one.socket.has_news(one.readable);
-    let timeout = if interests.iter().any(has_news) { Some(Duration::ZERO) } else { timeout };
+    let news = |one: &Interest<'_>| {
+        let Left { datagrams, error, .. } = one.socket.left();
+        Ready { readable: one.readable && (datagrams || error), writable: one.writable && error }
+    };
+    let timeout = if interests.iter().any(|one| news(one).any()) { Some(Duration::ZERO) } else { timeout };
     let mut items: Vec<PollItem<'_>> =
         interests.iter().map(|one| PollItem::new(&one.socket.socket, one.readable, one.writable)).collect();
-    let started = Instant::now();
-    loop {
-        let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
-        match sys::poll(&mut items, left) {
-            Err(Errno(sys::INTERRUPTED)) => {}
-            Err(errno) => return Err(errno),
-            Ok(_) => break,
-        }
-    }
+    sys::poll(&mut items, timeout)?;
     for (interest, item) in interests.iter_mut().zip(&items) {
-        interest.ready = item.is_ready() || has_news(interest);
+        let news = news(interest);
+        interest.ready = Ready {
+            readable: news.readable || interest.readable && (item.is_readable() || item.has_error()),
+            writable: news.writable || interest.writable && (item.is_writable() || item.has_error()),
+        };
     }
-    Ok(interests.iter().filter(|interest| interest.ready).count())
+    Ok(interests.iter().filter(|interest| interest.ready.any()).count())
 }
 
 struct SocketKernel<'a> {
     socket: &'a Socket,
+    connected: bool,
     messages: &'a mut Messages,
+    /// An error that is pending beside one that a call has told.
+    other: Option<Errno>,
 }
 
 impl Kernel for SocketKernel<'_> {
     fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
-        self.messages.send(self.socket, batch, runs)
+        let taken = self.messages.send(self.socket, batch, runs);
+        self.other = self.other.or_else(|| other_error(self.socket, self.connected, taken.error));
+        taken
     }
 
+    /// A socket without a peer hears of no ICMP error.
     fn take_error(&mut self) -> Option<Errno> {
-        self.socket.take_error().ok().flatten().map(Errno::from)
+        if self.connected { sys::take_error(self.socket).ok().flatten() } else { None }
     }
 }

@@ -248,12 +248,30 @@ fn an_error_that_is_pending_is_taken_before_the_second_call_whatever_it_is() {
 }
 
 #[test]
-fn a_short_count_before_a_plain_datagram_asks_for_nothing() {
+fn an_error_that_a_call_consumed_and_forgot_is_told_by_the_next() {
+    // Plain datagrams: the first raises an error, the second consumes it, and the call tells neither.
     let owned = batch(&[(false, 100, 1), (true, 100, 1), (false, 100, 1)]);
-    let script = Script { fail: Some((1, Errno(libc::EAGAIN), true)), pending: Some(Errno(1)), ..Script::default() };
-    let (result, kernel) = send(&mut Outgoing::new(true), script, &owned);
-    assert_eq!((result, kernel.calls), (Ok(1), 1));
-    assert!(kernel.script.pending.is_some(), "SO_ERROR is for the next check");
+    let fail = Some((1, Errno(libc::ECONNREFUSED), true));
+    let script = Script { fail, pending: Some(Errno(libc::ECONNREFUSED)), ..Script::default() };
+    let mut outgoing = Outgoing::new(true);
+    let (result, kernel) = send(&mut outgoing, script, &owned);
+    assert_eq!((result, kernel.calls), (Ok(1), 1), "it stopped where the error was met");
+    assert_eq!(send(&mut outgoing, Script::default(), &owned).0, Err(Errno(libc::ECONNREFUSED)));
+    assert_eq!(send(&mut outgoing, Script::default(), &owned).0, Ok(3));
+}
+
+#[test]
+fn errors_that_wait_to_be_told_are_told_one_by_one_and_each_once() {
+    let mut outgoing = Outgoing::new(true);
+    for errno in [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ECONNREFUSED] {
+        outgoing.keep(Errno(errno));
+    }
+    assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Err(Errno(libc::ECONNREFUSED)));
+    assert_eq!(outgoing.take_deferred(), Some(Errno(libc::EHOSTUNREACH)));
+    assert!(!outgoing.has_deferred());
+    outgoing.keep(Errno(libc::ECONNREFUSED));
+    outgoing.forget_peer();
+    assert_eq!(send(&mut outgoing, Script::default(), &runs()).0, Ok(200), "another peer has refused nothing");
 }
 
 #[test]

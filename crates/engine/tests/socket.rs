@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, send_all, unspecified};
-use wasi_udp_engine::socket::{Buffers, Interest, UdpSocket, poll};
+use wasi_udp_engine::socket::{Buffers, Interest, Ready, UdpSocket, poll};
 
 /// Datagrams whose bytes tell them apart.
 fn datagrams(sizes: &[usize]) -> Vec<Vec<u8>> {
@@ -262,10 +262,10 @@ fn a_poll_waits_for_as_long_as_asked_and_names_who_is_ready() {
             thread::sleep(Duration::from_millis(30));
             send_all(&mut sender, &[(Some(to_one), vec![1])]).expect("send");
         });
-        let interest = |socket| Interest { socket, readable: true, writable: false, ready: false };
+        let interest = |socket| Interest { socket, readable: true, writable: false, ready: Ready::default() };
         let mut interests = [interest(&two), interest(&one)];
         assert_eq!(poll(&mut interests, None), Ok(1));
-        assert_eq!(interests.map(|one| one.ready), [false, true]);
+        assert_eq!(interests.map(|one| one.ready.readable), [false, true]);
     });
     assert_eq!(receive(&mut one, 1, 9).len(), 1);
 }

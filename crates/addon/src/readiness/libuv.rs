@@ -3,7 +3,7 @@
 //! The functions are looked up in the running process and never linked: a runtime may lack them. libuv allows one poll
 //! handle a descriptor, and wants it closed before the descriptor.
 
-use super::{CleanupHook, Listener, Readiness, guarded};
+use super::{CleanupHook, Heard, Listener, Readiness, guarded};
 use napi::{Env, sys};
 use socket2::Socket;
 use std::alloc::{self, Layout};
@@ -29,6 +29,8 @@ struct Functions {
     start: unsafe extern "C" fn(*mut c_void, c_int, unsafe extern "C" fn(*mut c_void, c_int, c_int)) -> c_int,
     stop: unsafe extern "C" fn(*mut c_void) -> c_int,
     close: unsafe extern "C" fn(*mut c_void, unsafe extern "C" fn(*mut c_void)),
+    keep_alive: unsafe extern "C" fn(*mut c_void),
+    let_end: unsafe extern "C" fn(*mut c_void),
     /// `uv_handle_size(UV_POLL)`.
     size: usize,
 }
@@ -52,6 +54,8 @@ fn functions() -> Option<&'static Functions> {
                 start: *process.get(b"uv_poll_start\0").ok()?,
                 stop: *process.get(b"uv_poll_stop\0").ok()?,
                 close: *process.get(b"uv_close\0").ok()?,
+                keep_alive: *process.get(b"uv_ref\0").ok()?,
+                let_end: *process.get(b"uv_unref\0").ok()?,
                 size: handle_size(UV_POLL),
             })
         }
@@ -90,13 +94,13 @@ impl Readiness for Libuv {
     fn watch(&self, handle: i32, socket: &Socket, interest: i32) -> Result<(), Errno> {
         let mut handles = self.handles.borrow_mut();
         if let Some(poll) = handles.get(&handle) {
-            return poll.watch(interest);
+            return poll.block().watch(interest);
         }
         if interest == 0 {
             return Ok(());
         }
         let poll = PollHandle::new(self, handle, socket)?;
-        poll.watch(interest)?;
+        poll.block().watch(interest)?;
         handles.insert(handle, poll);
         Ok(())
     }
@@ -125,8 +129,10 @@ struct Block {
     functions: &'static Functions,
     listener: Rc<Listener>,
     handle: i32,
-    /// The events that are watched.
-    interest: Cell<i32>,
+    /// The events that libuv watches for.
+    armed: Cell<i32>,
+    /// Whether the handle is being closed.
+    closing: Cell<bool>,
     /// Dropped with the block: the environment waits for it.
     hook: Cell<Option<Rc<CleanupHook>>>,
 }
@@ -140,6 +146,39 @@ impl Block {
     fn poll(block: NonNull<Self>) -> *mut c_void {
         // SAFETY: the allocation goes on behind the block, by `layout`; the block's size is a multiple of its alignment.
         unsafe { block.add(1).as_ptr().cast() }
+    }
+
+    /// Somebody waits for the events of `interest`, or nobody. What else is watched stays so, until it finds nobody.
+    fn watch(&self, interest: i32) -> Result<(), Errno> {
+        if interest & !self.armed.get() != 0 {
+            self.arm(interest)?;
+        }
+        let poll = Self::poll(self.into());
+        // SAFETY: the handle was started by `PollHandle::new` and is not closed.
+        unsafe {
+            match interest {
+                0 => (self.functions.let_end)(poll),
+                _ => (self.functions.keep_alive)(poll),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has libuv watch for exactly those events. They are level-triggered: nothing that is there already is missed.
+    fn arm(&self, interest: i32) -> Result<(), Errno> {
+        let poll = Self::poll(self.into());
+        // SAFETY: as above.
+        let status = unsafe {
+            match interest {
+                0 => (self.functions.stop)(poll),
+                _ => (self.functions.start)(poll, interest, ready),
+            }
+        };
+        if status < 0 {
+            return Err(errno(status));
+        }
+        self.armed.set(interest);
+        Ok(())
     }
 
     /// # Safety
@@ -172,7 +211,14 @@ impl PollHandle {
         // SAFETY: the memory is ours, large and aligned enough, by the layout. The event loop is the one of this thread's
         // environment, which outlives its sockets.
         let status = unsafe {
-            block.write(Block { functions, listener, handle, interest: Cell::new(0), hook: Cell::new(None) });
+            block.write(Block {
+                functions,
+                listener,
+                handle,
+                armed: Cell::new(0),
+                closing: Cell::new(false),
+                hook: Cell::new(None),
+            });
             (functions.init)(driver.event_loop, Block::poll(block), descriptor(socket))
         };
         if status < 0 {
@@ -188,49 +234,38 @@ impl PollHandle {
         // what changes in it is in cells.
         unsafe { self.0.as_ref() }
     }
-
-    fn watch(&self, interest: i32) -> Result<(), Errno> {
-        let block = self.block();
-        block.interest.set(interest);
-        // SAFETY: the handle was started by `new` and is not closed.
-        let status = unsafe {
-            match interest {
-                0 => (block.functions.stop)(Block::poll(self.0)),
-                _ => (block.functions.start)(Block::poll(self.0), interest, ready),
-            }
-        };
-        if status < 0 { Err(errno(status)) } else { Ok(()) }
-    }
 }
 
 impl Drop for PollHandle {
     fn drop(&mut self) {
+        self.block().closing.set(true);
         // SAFETY: the handle was started by `new` and is closed here only. libuv keeps the block until `closed`.
         unsafe { (self.block().functions.close)(Block::poll(self.0), closed) };
     }
 }
 
-/// libuv calls this on the loop's thread: `events` came, or none and a negative status where an error is pending.
+/// libuv calls this on the loop's thread: `events` came, or none and a negative status where an error is pending; then it has
+/// stopped the watch.
 unsafe extern "C" fn ready(poll: *mut c_void, status: c_int, events: c_int) {
     guarded(|| {
-        // SAFETY: libuv passes the pointer that it was given, and calls back for no handle that is closed; the block is not
-        // used after the listener's call.
+        // SAFETY: libuv passes the pointer that it was given, and calls back for no handle that is closed. What the listener
+        // does may close it; even then libuv frees it, by `closed`, in a later phase of its loop.
         let block = unsafe { Block::of(poll).as_ref() };
-        let interest = block.interest.get();
-        let fired = if status < 0 { interest } else { events & interest };
-        let rest = interest & !fired;
-        block.interest.set(rest);
-        // SAFETY: the handle is started and not closed. Starting it again with a valid interest cannot fail.
-        unsafe {
-            match rest {
-                0 => (block.functions.stop)(poll),
-                _ => (block.functions.start)(poll, rest, ready),
-            }
-        };
-        // What the listener does may close this handle.
-        let (listener, handle) = (Rc::clone(&block.listener), block.handle);
-        if fired != 0 {
-            listener.call(handle, fired);
+        let armed = block.armed.get();
+        let fired = if status < 0 { armed } else { events & armed };
+        if status < 0 {
+            block.armed.set(0);
+        }
+        let Heard { heard, wanted } = block.listener.call(block.handle, fired);
+        if block.closing.get() {
+            return;
+        }
+        // What found nobody is watched no longer; what is waited for is.
+        let rest = block.armed.get() & !(fired & !heard) | wanted;
+        let mut settled = if rest == block.armed.get() { Ok(()) } else { block.arm(rest) };
+        settled = settled.and_then(|()| block.watch(wanted));
+        if let Err(errno) = settled {
+            block.listener.call(block.handle, -errno.0);
         }
     });
 }

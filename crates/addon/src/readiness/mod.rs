@@ -1,4 +1,7 @@
-//! Readiness for an event loop: sockets are watched for one event each time, and a function in JavaScript hears of it.
+//! Readiness for an event loop: sockets are watched while somebody waits, and a function in JavaScript hears of events.
+//!
+//! A watch stays armed from one wait to the next, so that a loop that waits again and again costs no system call for it. One
+//! that fires with nobody waiting is taken away.
 //!
 //! Two drivers meet the contract of [`Readiness`]: [`libuv`]'s poll handles, in the event loop itself, where the runtime has
 //! them (Node.js, Electron); else [`poller`], one thread for the process.
@@ -22,13 +25,14 @@ pub const READABLE: i32 = 1;
 /// Room to send.
 pub const WRITABLE: i32 = 2;
 
-/// What a driver does for one thread. A watched socket keeps the event loop alive, an unwatched one does not.
+/// What a driver does for one thread.
 pub trait Readiness {
     /// `libuv` or `thread`.
     fn name(&self) -> &'static str;
 
-    /// Watches a socket for the events of `interest`, instead of those of before; 0 for none. When events come, they are
-    /// watched no longer, and the listener hears of them. An error counts as every event that was asked for.
+    /// Somebody waits for the events of `interest`, or nobody for any (0). The listener hears of them while they hold, and
+    /// may hear of others that were waited for before. An error counts as every event that is watched. The event loop stays
+    /// alive while somebody waits.
     fn watch(&self, handle: i32, socket: &Socket, interest: i32) -> std::result::Result<(), Errno>;
 
     /// Forgets a socket, whose descriptor closes next. The listener hears no more of the handle.
@@ -64,80 +68,130 @@ fn imitates_libuv(env: &Env) -> bool {
     imitates() == Some(true)
 }
 
-/// The function in JavaScript that hears of ready sockets.
+/// The functions in JavaScript that hear of ready sockets.
 pub struct Listener {
     env: sys::napi_env,
-    /// Null until onReady(). The environment frees it with itself.
-    callback: Cell<sys::napi_ref>,
+    /// Null until onReady(). The environment frees them with itself.
+    ready: Cell<sys::napi_ref>,
+    wanted: Cell<sys::napi_ref>,
+}
+
+/// What came of telling the listener.
+#[derive(Clone, Copy)]
+pub struct Heard {
+    /// Of the events, those that somebody waited for.
+    pub heard: i32,
+    /// The events that somebody waits for now.
+    pub wanted: i32,
 }
 
 impl Listener {
     /// Nobody listens yet.
     pub fn new(env: sys::napi_env) -> Self {
-        Self { env, callback: Cell::new(ptr::null_mut()) }
+        Self { env, ready: Cell::new(ptr::null_mut()), wanted: Cell::new(ptr::null_mut()) }
     }
 
-    /// Makes a function the one that hears, instead of the one of before.
-    pub fn set(&self, function: sys::napi_value) -> Result<()> {
-        let mut reference = ptr::null_mut();
-        // SAFETY: called from JavaScript of this environment, which `function` is an argument of; the former reference was
-        // made here, and is not used after this.
-        unsafe {
-            let status = sys::napi_create_reference(self.env, function, 1, &mut reference);
-            check_status!(status, "napi_create_reference")?;
-            let former = self.callback.replace(reference);
-            if !former.is_null() {
-                sys::napi_delete_reference(self.env, former);
+    /// Makes functions those that hear, instead of those of before.
+    pub fn set(&self, ready: sys::napi_value, wanted: sys::napi_value) -> Result<()> {
+        for (place, function) in [(&self.ready, ready), (&self.wanted, wanted)] {
+            let mut reference = ptr::null_mut();
+            // SAFETY: called from JavaScript of this environment, which `function` is an argument of; the former reference
+            // was made here, and is not used after this.
+            unsafe {
+                let status = sys::napi_create_reference(self.env, function, 1, &mut reference);
+                check_status!(status, "napi_create_reference")?;
+                let former = place.replace(reference);
+                if !former.is_null() {
+                    sys::napi_delete_reference(self.env, former);
+                }
             }
         }
         Ok(())
     }
 
-    /// Calls the function, from the event loop. What it throws is an uncaught exception, as in any event handler.
+    /// Tells of events, or of an error number, negated. What the function throws is an uncaught exception, as in any event
+    /// handler. Called from the event loop.
     ///
     /// Nothing of the addon may be borrowed: JavaScript runs, and may call any export.
-    fn call(&self, handle: i32, events: i32) {
-        let callback = self.callback.get();
-        if callback.is_null() {
-            return;
+    fn call(&self, handle: i32, events: i32) -> Heard {
+        let nobody = Heard { heard: 0, wanted: 0 };
+        if self.ready.get().is_null() {
+            return nobody;
         }
         // SAFETY: the drivers call this on the environment's own thread, from the event loop, and not after `close`, so the
-        // environment and the reference are alive. The values live in the scope that is opened here. napi_make_callback
-        // runs microtasks behind the function.
+        // environment and the references are alive. The values live in the scope that is opened here.
         unsafe {
             let mut scope = ptr::null_mut();
             if sys::napi_open_handle_scope(self.env, &mut scope) != sys::Status::napi_ok {
-                return;
+                return nobody;
             }
-            let mut function = ptr::null_mut();
-            let mut global = ptr::null_mut();
+            let heard = self.tell(handle, events);
+            let wanted = self.ask(handle);
+            sys::napi_close_handle_scope(self.env, scope);
+            // Where it threw, whatever was waited for is so still.
+            Heard { heard: heard.unwrap_or(events), wanted: wanted.unwrap_or(0) }
+        }
+    }
+
+    /// Calls `ready`, and runs microtasks behind it; what it answered.
+    ///
+    /// # Safety
+    /// As in `call`, within a handle scope.
+    unsafe fn tell(&self, handle: i32, events: i32) -> Option<i32> {
+        // SAFETY: the caller's.
+        unsafe {
+            let (mut function, mut global) = (ptr::null_mut(), ptr::null_mut());
             let mut arguments = [ptr::null_mut(); 2];
-            let mut result = ptr::null_mut();
-            sys::napi_get_reference_value(self.env, callback, &mut function);
+            sys::napi_get_reference_value(self.env, self.ready.get(), &mut function);
             sys::napi_get_global(self.env, &mut global);
             sys::napi_create_int32(self.env, handle, &mut arguments[0]);
             sys::napi_create_int32(self.env, events, &mut arguments[1]);
-            let context = ptr::null_mut();
-            let status = sys::napi_make_callback(
-                self.env,
-                context,
-                global,
-                function,
-                arguments.len(),
-                arguments.as_ptr(),
-                &mut result,
-            );
-            let mut pending = false;
-            if status != sys::Status::napi_ok {
-                sys::napi_is_exception_pending(self.env, &mut pending);
+            let (count, values) = (arguments.len(), arguments.as_ptr());
+            let mut result = ptr::null_mut();
+            let status =
+                sys::napi_make_callback(self.env, ptr::null_mut(), global, function, count, values, &mut result);
+            self.integer(status, result)
+        }
+    }
+
+    /// Calls `wanted`; what it answered.
+    ///
+    /// # Safety
+    /// As in `call`, within a handle scope.
+    unsafe fn ask(&self, handle: i32) -> Option<i32> {
+        // SAFETY: the caller's.
+        unsafe {
+            let (mut function, mut global, mut argument) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+            sys::napi_get_reference_value(self.env, self.wanted.get(), &mut function);
+            sys::napi_get_global(self.env, &mut global);
+            sys::napi_create_int32(self.env, handle, &mut argument);
+            let mut result = ptr::null_mut();
+            let status = sys::napi_call_function(self.env, global, function, 1, &argument, &mut result);
+            self.integer(status, result)
+        }
+    }
+
+    /// The integer that a function answered; none where it answered another value or threw: that is an uncaught exception.
+    ///
+    /// # Safety
+    /// As in `call`, within a handle scope.
+    unsafe fn integer(&self, status: sys::napi_status, result: sys::napi_value) -> Option<i32> {
+        let mut number = 0;
+        // SAFETY: the caller's.
+        unsafe {
+            if status == sys::Status::napi_ok {
+                return (sys::napi_get_value_int32(self.env, result, &mut number) == sys::Status::napi_ok)
+                    .then_some(number);
             }
+            let mut pending = false;
+            sys::napi_is_exception_pending(self.env, &mut pending);
             if pending {
                 let mut exception = ptr::null_mut();
                 sys::napi_get_and_clear_last_exception(self.env, &mut exception);
                 sys::napi_fatal_exception(self.env, exception);
             }
-            sys::napi_close_handle_scope(self.env, scope);
         }
+        None
     }
 }
 

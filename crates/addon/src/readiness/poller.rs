@@ -1,7 +1,7 @@
 //! One thread for the process waits for the watched sockets of all JavaScript threads, and tells each by a threadsafe
 //! function. For runtimes whose event loop cannot be asked.
 
-use super::{CleanupHook, Listener, READABLE, Readiness, WRITABLE, guarded};
+use super::{CleanupHook, Heard, Listener, READABLE, Readiness, WRITABLE, guarded};
 use napi::bindgen_prelude::JsValue;
 use napi::{Env, Result, check_status, sys};
 use polling::{Event, Events};
@@ -14,6 +14,7 @@ use std::ptr;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 use wasi_udp_engine::errno::Errno;
 
 /// What the JavaScript threads share with the polling thread.
@@ -46,7 +47,7 @@ struct ThreadsafeFunction(sys::napi_threadsafe_function);
 // SAFETY: a threadsafe function may be called from any thread, until its environment ends (see `Registration::function`).
 unsafe impl Send for ThreadsafeFunction {}
 
-/// An event on its way to its JavaScript thread.
+/// Events on their way to their JavaScript thread; or an error number, negated: the system does not watch any more.
 struct Fired {
     key: usize,
     handle: i32,
@@ -55,26 +56,30 @@ struct Fired {
 
 /// The driver.
 pub struct Poller {
-    shared: &'static Shared,
     local: Rc<Local>,
 }
 
 /// What the driver shares with the events that arrive in its thread.
 struct Local {
+    shared: &'static Shared,
     env: sys::napi_env,
     function: Cell<sys::napi_threadsafe_function>,
     listener: Rc<Listener>,
     /// By handle, the sockets that the poller knows.
     watches: RefCell<HashMap<i32, Watch>>,
-    /// How many of them are watched for something. The function keeps the event loop alive while any is.
-    watched: Cell<usize>,
+    /// For how many of them somebody waits. The function keeps the event loop alive while there is one.
+    waited: Cell<usize>,
 }
 
 #[derive(Clone, Copy)]
 struct Watch {
     key: usize,
-    /// The events that are watched, and have not arrived here.
-    interest: i32,
+    source: Source,
+    /// The events that are watched, and have not arrived here. The poller reports once what it is asked for, so an event that
+    /// finds nobody is not watched any more, and one that is waited for again is asked for again.
+    armed: i32,
+    /// Whether somebody waits.
+    waited: bool,
 }
 
 /// Starts the polling thread when the first environment needs it. It lives as long as the process.
@@ -103,8 +108,10 @@ impl Shared {
         let mut events = Events::new();
         loop {
             events.clear();
-            if let Err(error) = self.poller.wait(&mut events, None) {
-                panic!("waiting for sockets failed: {error}");
+            if self.poller.wait(&mut events, None).is_err() {
+                // Out of memory, say. Watches stay, and their events come once the system waits again.
+                thread::sleep(Duration::from_millis(1));
+                continue;
             }
             let mut registered = self.lock();
             for event in events.iter() {
@@ -124,16 +131,24 @@ impl Shared {
             // SAFETY: the descriptor is open: its socket would have been forgotten, under the lock that we hold.
             let source = unsafe { BorrowedSource::borrow_raw(registration.source) };
             // The poller reports once what it is asked for, so the rest is asked for again.
-            self.poller.modify(source, wanted(key, registration.interest)).expect("the socket is known to the poller");
+            if let Err(error) = self.poller.modify(source, wanted(key, registration.interest)) {
+                registration.tell(key, -Errno::from(error).0);
+            }
         }
-        if events == 0 {
-            return;
+        if events != 0 {
+            registration.tell(key, events);
         }
-        let fired = Box::into_raw(Box::new(Fired { key, handle: registration.handle, events }));
+    }
+}
+
+impl Registration {
+    /// Sends events, or an error number, negated, to the registration's environment. Under the lock.
+    fn tell(&self, key: usize, events: i32) {
+        let fired = Box::into_raw(Box::new(Fired { key, handle: self.handle, events }));
         let mode = sys::ThreadsafeFunctionCallMode::nonblocking;
         // SAFETY: the environment has not ended: it would have removed the registration, under the lock that we hold.
         // `fired` is leaked to `arrived`.
-        let status = unsafe { sys::napi_call_threadsafe_function(registration.function.0, fired.cast(), mode) };
+        let status = unsafe { sys::napi_call_threadsafe_function(self.function.0, fired.cast(), mode) };
         if status != sys::Status::napi_ok {
             // SAFETY: the function did not take it.
             drop(unsafe { Box::from_raw(fired) });
@@ -144,13 +159,13 @@ impl Shared {
 impl Poller {
     /// The driver for an environment.
     pub fn new(env: &Env, listener: &Rc<Listener>) -> Result<Self> {
-        let shared = shared()?;
         let local = Rc::new(Local {
+            shared: shared()?,
             env: env.raw(),
             function: Cell::new(ptr::null_mut()),
             listener: Rc::clone(listener),
             watches: RefCell::default(),
-            watched: Cell::new(0),
+            waited: Cell::new(0),
         });
         let name = env.create_string("wasi-udp readiness")?;
         let mut function = ptr::null_mut();
@@ -174,7 +189,7 @@ impl Poller {
             check_status!(sys::napi_unref_threadsafe_function(env.raw(), function))?;
         }
         local.function.set(function);
-        Ok(Self { shared, local })
+        Ok(Self { local })
     }
 }
 
@@ -184,38 +199,15 @@ impl Readiness for Poller {
     }
 
     fn watch(&self, handle: i32, socket: &Socket, interest: i32) -> std::result::Result<(), Errno> {
-        let former = self.local.watches.borrow().get(&handle).copied();
-        if former.is_none() && interest == 0 {
-            return Ok(());
-        }
-        let mut registered = self.shared.lock();
-        registered.last_key += 1;
-        let key = registered.last_key;
-        match former {
-            Some(former) => {
-                registered.by_key.remove(&former.key);
-                self.shared.poller.modify(socket, wanted(key, interest))?;
-            }
-            // SAFETY: the socket is forgotten, and so deleted from the poller, before it closes.
-            None => unsafe { self.shared.poller.add(socket, wanted(key, interest))? },
-        }
-        let registration = Registration {
-            handle,
-            source: raw(socket),
-            interest,
-            function: ThreadsafeFunction(self.local.function.get()),
-        };
-        registered.by_key.insert(key, registration);
-        drop(registered);
-        self.local.note(handle, Some(Watch { key, interest }));
-        Ok(())
+        self.local.watch(handle, raw(socket), interest)
     }
 
     fn forget(&self, handle: i32, socket: &Socket) {
         let Some(watch) = self.local.watches.borrow().get(&handle).copied() else { return };
-        let mut registered = self.shared.lock();
+        let mut registered = self.local.shared.lock();
         registered.by_key.remove(&watch.key);
-        self.shared.poller.delete(socket).expect("the socket is known to the poller");
+        // A poller that fails to forget a descriptor loses it when it closes, next; its events find no registration.
+        let _ = self.local.shared.poller.delete(socket);
         drop(registered);
         self.local.note(handle, None);
     }
@@ -225,12 +217,13 @@ impl Readiness for Poller {
     }
 
     fn close(&self, _hook: Rc<CleanupHook>) {
-        let mut registered = self.shared.lock();
+        let mut registered = self.local.shared.lock();
         for (_, watch) in self.local.watches.borrow_mut().drain() {
             if let Some(Registration { source, .. }) = registered.by_key.remove(&watch.key) {
                 // SAFETY: the environment's sockets close after its watches.
                 let source = unsafe { BorrowedSource::borrow_raw(source) };
-                self.shared.poller.delete(source).expect("the socket is known to the poller");
+                // As in `forget`.
+                let _ = self.local.shared.poller.delete(source);
             }
         }
         drop(registered);
@@ -242,17 +235,48 @@ impl Readiness for Poller {
 }
 
 impl Local {
-    /// Notes what a socket is watched for; none once it is forgotten.
+    /// Somebody waits for the events of `interest`, or nobody.
+    fn watch(&self, handle: i32, source: Source, interest: i32) -> std::result::Result<(), Errno> {
+        let former = self.watches.borrow().get(&handle).copied();
+        let mut watch = former.unwrap_or(Watch { key: 0, source, armed: 0, waited: false });
+        watch.waited = interest != 0;
+        if interest & !watch.armed != 0 {
+            watch.armed |= interest;
+            let mut registered = self.shared.lock();
+            registered.last_key += 1;
+            let key = registered.last_key;
+            // SAFETY: the descriptor is open: its socket is forgotten, and so deleted from the poller, before it closes.
+            let borrowed = unsafe { BorrowedSource::borrow_raw(source) };
+            match former {
+                Some(former) => {
+                    self.shared.poller.modify(borrowed, wanted(key, watch.armed))?;
+                    registered.by_key.remove(&former.key);
+                }
+                // SAFETY: as above.
+                None => unsafe { self.shared.poller.add(source, wanted(key, watch.armed))? },
+            }
+            let function = ThreadsafeFunction(self.function.get());
+            registered.by_key.insert(key, Registration { handle, source, interest: watch.armed, function });
+            watch.key = key;
+        }
+        // A socket that the poller does not know, and that nobody waits for, is left alone.
+        if former.is_some() || watch.armed != 0 {
+            self.note(handle, Some(watch));
+        }
+        Ok(())
+    }
+
+    /// Notes the watch of a socket; none once it is forgotten.
     fn note(&self, handle: i32, watch: Option<Watch>) {
         let mut watches = self.watches.borrow_mut();
         let former = match watch {
             Some(watch) => watches.insert(handle, watch),
             None => watches.remove(&handle),
         };
-        let is_watched = |watch: Option<Watch>| usize::from(watch.is_some_and(|watch| watch.interest != 0));
-        let before = self.watched.get();
-        let now = before + is_watched(watch) - is_watched(former);
-        self.watched.set(now);
+        let is_waited = |watch: Option<Watch>| usize::from(watch.is_some_and(|watch| watch.waited));
+        let before = self.waited.get();
+        let now = before + is_waited(watch) - is_waited(former);
+        self.waited.set(now);
         // SAFETY: called in the environment's own thread, while it lives.
         unsafe {
             match (before, now) {
@@ -267,6 +291,21 @@ impl Local {
     fn watch_of(&self, fired: &Fired) -> Option<Watch> {
         self.watches.borrow().get(&fired.handle).copied().filter(|watch| watch.key == fired.key)
     }
+
+    /// Tells the listener of events that arrived, and watches on for what is waited for then.
+    fn hear(&self, fired: &Fired) {
+        let Some(watch) = self.watch_of(fired) else { return };
+        let armed = if fired.events < 0 { 0 } else { watch.armed & !fired.events };
+        self.note(fired.handle, Some(Watch { armed, ..watch }));
+        let Heard { wanted, .. } = self.listener.call(fired.handle, fired.events);
+        // The listener may have closed the socket.
+        if !self.watches.borrow().contains_key(&fired.handle) {
+            return;
+        }
+        if let Err(errno) = self.watch(fired.handle, watch.source, wanted) {
+            self.listener.call(fired.handle, -errno.0);
+        }
+    }
 }
 
 /// The environment calls this in its thread with what `fire` sent; with none where it ends.
@@ -276,14 +315,8 @@ unsafe extern "C" fn arrived(env: sys::napi_env, _: sys::napi_value, context: *m
     if env.is_null() {
         return;
     }
-    guarded(|| {
-        // SAFETY: `context` holds a count of the Rc until `finished`, which comes after the last call.
-        let local = unsafe { &*context.cast::<Local>() };
-        if let Some(watch) = local.watch_of(&fired) {
-            local.note(fired.handle, Some(Watch { interest: watch.interest & !fired.events, ..watch }));
-            local.listener.call(fired.handle, fired.events);
-        }
-    });
+    // SAFETY: `context` holds a count of the Rc until `finished`, which comes after the last call.
+    guarded(|| unsafe { &*context.cast::<Local>() }.hear(&fired));
 }
 
 /// The environment calls this when the function is gone.

@@ -1,12 +1,12 @@
 //! Linux: sendmmsg(2) with UDP_SEGMENT, recvmmsg(2) with UDP_GRO.
 
-use super::unix::Name;
-use super::{MESSAGE_BYTES, Received};
+use super::unix::{Name, counted};
+use super::{MESSAGE_BYTES, Received, retry};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
 use crate::table::{Batch, MAX_DATAGRAMS, NO_ADDRESS};
-use socket2::Socket;
+use socket2::{Domain, Socket};
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
@@ -75,19 +75,11 @@ impl Messages {
                 (ptr::null_mut(), 0)
             };
         }
-        loop {
-            // SAFETY: the first `runs.len()` headers were written above. Their names, vectors and controls lie in arrays of
-            // `self`, borrowed for this call and not moved; the vectors lie in the batch's payload, which its borrow keeps
-            // alive and unchanged. The kernel only reads them, but for the headers' lengths.
-            let sent = unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) };
-            if sent >= 0 {
-                return Taken { messages: sent as usize, error: None };
-            }
-            match Errno::last() {
-                Errno(libc::EINTR) => {}
-                errno => return Taken { messages: 0, error: Some(errno) },
-            }
-        }
+        // SAFETY: the first `runs.len()` headers were written above. Their names, vectors and controls lie in arrays of
+        // `self`, borrowed for this call and not moved; the vectors lie in the batch's payload, which its borrow keeps alive
+        // and unchanged. The kernel only reads them, but for the headers' lengths.
+        retry(|| counted(unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) } as isize))
+            .into()
     }
 
     /// Receives at most `max` messages in one recvmmsg(2), each into its own [`MESSAGE_BYTES`] of the payload.
@@ -111,18 +103,17 @@ impl Messages {
             header.msg_flags = 0;
             messages += 1;
         }
-        let count = loop {
+        let receive = || {
             // SAFETY: the first `messages` headers were written above. Names and controls lie in arrays of `self`, the
             // vectors in `payload`: both are borrowed mutably for this call, so nobody else reads or writes them.
-            let count = unsafe {
+            counted(unsafe {
                 libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), messages as u32, 0, ptr::null_mut())
-            };
-            match Errno::last() {
-                _ if count >= 0 => break count as usize,
-                Errno(libc::EINTR) => {}
-                Errno(libc::EAGAIN) => return Taken { messages: 0, error: None },
-                errno => return Taken { messages: 0, error: Some(errno) },
-            }
+            } as isize)
+        };
+        let count = match retry(receive) {
+            Ok(count) => count,
+            Err(Errno(libc::EAGAIN)) => 0,
+            Err(errno) => return Taken { messages: 0, error: Some(errno) },
         };
         let mut error = None;
         for (message, header) in self.headers[..count].iter().enumerate() {
@@ -152,18 +143,11 @@ fn send_one(socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
         }
         None => (ptr::null(), 0),
     };
-    loop {
-        // SAFETY: the bytes lie in the batch's payload, which its borrow keeps alive and unchanged, the name in a local; the
-        // kernel only reads them.
-        let sent = unsafe { libc::sendto(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0, name, length) };
-        if sent >= 0 {
-            return Taken { messages: 1, error: None };
-        }
-        match Errno::last() {
-            Errno(libc::EINTR) => {}
-            errno => return Taken { messages: 0, error: Some(errno) },
-        }
-    }
+    // SAFETY: the bytes lie in the batch's payload, which its borrow keeps alive and unchanged, the name in a local; the
+    // kernel only reads them.
+    let send =
+        || counted(unsafe { libc::sendto(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0, name, length) });
+    retry(send).map(|_| 1).into()
 }
 
 /// The system call itself: musl's function of that name is a loop of sendmsg(2), one system call a message, to clear the
@@ -204,24 +188,80 @@ fn segment_control(control: &mut Control, segment: u16) -> usize {
     }
 }
 
+/// Writes the option of the socket's family that has the kernel keep ICMP errors.
+///
+/// ip(7), IP_RECVERR: "When enabled on a datagram socket, all generated errors will be queued in a per-socket error queue."
+/// Without it sendmmsg(2) consumes and forgets an error that one of its own messages raised. With it the kernel also tells
+/// where a queueing discipline drops (ENOBUFS), which it else counts as sent.
+pub fn queue_errors(socket: &Socket, on: bool) -> Result<(), Errno> {
+    let (level, option) = match socket.domain()? {
+        Domain::IPV6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        _ => (libc::IPPROTO_IP, libc::IP_RECVERR),
+    };
+    set_option(socket, level, option, libc::c_int::from(on))
+}
+
+/// Takes all errors that are pending: those in the queue, and the socket's own (`SO_ERROR`), which is the last one's. The
+/// oldest is the answer. What the kernel queued of a call's own refusal, the call has told.
+pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
+    let mut oldest = None;
+    loop {
+        let mut control: [u64; 16] = [0; 16];
+        // SAFETY: zeros are a valid msghdr: null pointers with lengths of 0.
+        let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of_val(&control) as _;
+        let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+        // SAFETY: the header points to a control of its length, a local that nobody else uses; it asks for no bytes and no
+        // name.
+        match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })) {
+            Ok(_) => oldest = oldest.or_else(|| icmp_error(&header)),
+            Err(Errno(libc::EAGAIN)) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    let last = socket.take_error()?.map(Errno::from);
+    Ok(oldest.or(last))
+}
+
+/// The error that an ICMP message left, of a message of the error queue. ip(7): a `sock_extended_err` with its origin.
+fn icmp_error(header: &libc::msghdr) -> Option<Errno> {
+    let found = controls(header).find(|&(level, kind, _)| {
+        (level, kind) == (libc::IPPROTO_IP, libc::IP_RECVERR)
+            || (level, kind) == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+    });
+    let (_, _, data) = found?;
+    // SAFETY: such a message carries a sock_extended_err.
+    let error = unsafe { data.cast::<libc::sock_extended_err>().read_unaligned() };
+    let is_icmp = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+    is_icmp.then_some(Errno(error.ee_errno as i32))
+}
+
+/// The control messages that the kernel wrote behind a header: level, type, and where the data begins.
+fn controls(header: &libc::msghdr) -> impl Iterator<Item = (libc::c_int, libc::c_int, *const u8)> + '_ {
+    // SAFETY: the kernel has written msg_control and msg_controllen, within what this header points to, which its owner
+    // keeps; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside by those lengths.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    std::iter::from_fn(move || {
+        let control = next;
+        if control.is_null() {
+            return None;
+        }
+        // SAFETY: as above: a header that the kernel wrote.
+        unsafe {
+            next = libc::CMSG_NXTHDR(header, control);
+            Some(((*control).cmsg_level, (*control).cmsg_type, libc::CMSG_DATA(control).cast_const()))
+        }
+    })
+}
+
 /// The segment size that the kernel named beside a coalesced message: udp(7), UDP_GRO, an `int` (a `u16` before Linux 5.19
 /// on some architectures reads the same, little-endian and zeroed).
 fn segment_size(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: the kernel has written msg_control and msg_controllen, within the Control that this header points to, which
-    // its owner keeps; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside by those lengths.
-    let mut control = unsafe { libc::CMSG_FIRSTHDR(header) };
-    while !control.is_null() {
-        // SAFETY: as above: a header that the kernel wrote.
-        let (level, kind) = unsafe { ((*control).cmsg_level, (*control).cmsg_type) };
-        if (level, kind) == (libc::SOL_UDP, libc::UDP_GRO) {
-            // SAFETY: a UDP_GRO message carries an int.
-            let size = unsafe { libc::CMSG_DATA(control).cast::<libc::c_int>().read_unaligned() };
-            return usize::try_from(size).ok().filter(|&size| size > 0);
-        }
-        // SAFETY: as above.
-        control = unsafe { libc::CMSG_NXTHDR(header, control) };
-    }
-    None
+    let (_, _, data) = controls(header).find(|&(level, kind, _)| (level, kind) == (libc::SOL_UDP, libc::UDP_GRO))?;
+    // SAFETY: a UDP_GRO message carries an int.
+    let size = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+    usize::try_from(size).ok().filter(|&size| size > 0)
 }
 
 /// A new socket is as it should be.
@@ -240,11 +280,13 @@ pub fn segmentation(socket: &Socket) -> bool {
 
 /// Has the kernel hand over runs of datagrams as one message (UDP_GRO, Linux 5.0).
 pub fn coalesce_receives(socket: &Socket, on: bool) -> Result<(), Errno> {
-    let value = libc::c_int::from(on);
+    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(on))
+}
+
+/// Sets an option that is an `int`.
+fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
     let length = mem::size_of::<libc::c_int>() as libc::socklen_t;
+    let value = (&raw const value).cast();
     // SAFETY: the pointer is to a local of that length, which lives through the call.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, (&raw const value).cast(), length)
-    };
-    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+    counted(unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, length) } as isize).map(|_| ())
 }

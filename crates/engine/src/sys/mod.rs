@@ -12,14 +12,22 @@
 //! - `bind(&Socket, SocketAddr)`: so that a later `disconnect` keeps the port.
 //! - `connect(&Socket, SocketAddr)`: of a socket that is not connected.
 //! - `disconnect(&Socket)`: with the bound address and port kept, whatever the system makes of them.
-//! - `PollItem::new(&Socket, readable, writable)`, with `is_ready` and `has_error`: the system's own item.
-//! - `poll(&mut [PollItem], Option<Duration>) -> Result<usize, Errno>`: one wait, which a signal may interrupt.
+//! - `queue_errors(&Socket, bool)`: whether the system keeps the errors that ICMP messages leave, so that one which a call
+//!   consumed and did not tell can still be asked for. A system that has no such queue does nothing.
+//! - `take_error(&Socket) -> Result<Option<Errno>, Errno>`: takes the error that is pending on the socket, the oldest where
+//!   there are several, with all others.
+//! - `PollItem::new(&Socket, readable, writable)`, with `is_readable`, `is_writable` and `has_error`: the system's own item.
+//! - `poll(&mut [PollItem], Option<Duration>) -> Result<(), Errno>`: one wait, for at most so long.
 //! - `prepare(&Socket) -> Result<(), Errno>`: what a new socket needs so that it behaves as on other systems.
 //! - `number`: the error numbers of the table in `errors.rs`, under their names in POSIX; the sets `WOULD_BLOCK`,
 //!   `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`, the numbers `UNKNOWN` and `INTERRUPTED`.
 //!
+//! A call that a signal ended before it did anything is made again by [`retry`], here and nowhere else: no function of a
+//! backend answers `INTERRUPTED`.
+//!
 //! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it.
 
+use crate::errno::Errno;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -60,6 +68,17 @@ pub struct Received {
     pub segment: usize,
     /// Where it came from.
     pub source: SocketAddr,
+}
+
+/// Makes a system call, and again where a signal ended it before it did anything: signal(7), EINTR.
+#[inline]
+pub fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno(INTERRUPTED)) => {}
+            result => return result,
+        }
+    }
 }
 
 /// A timeout as poll(2) and WSAPoll take it: in whole milliseconds, never less than asked; -1 for none.

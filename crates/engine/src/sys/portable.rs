@@ -1,7 +1,7 @@
 //! Any Unix: sendmsg(2) and recvmsg(2) in a loop, with nothing that only some systems have.
 
-use super::unix::Name;
-use super::{MESSAGE_BYTES, Received};
+use super::unix::{Name, counted};
+use super::{MESSAGE_BYTES, Received, retry};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
@@ -46,16 +46,9 @@ impl Messages {
             header.msg_namelen = self.name.set(destination);
             header.msg_name = (&raw mut self.name).cast();
         }
-        loop {
-            // SAFETY: the header points to a vector and a name that live through the call, and to the batch's payload,
-            // which its borrow keeps alive and unchanged; the kernel only reads them.
-            let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) };
-            match Errno::last() {
-                _ if sent >= 0 => return Ok(()),
-                Errno(libc::EINTR) => {}
-                errno => return Err(errno),
-            }
-        }
+        // SAFETY: the header points to a vector and a name that live through the call, and to the batch's payload, which its
+        // borrow keeps alive and unchanged; the kernel only reads them.
+        retry(|| counted(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) })).map(|_| ())
     }
 
     /// Receives at most `max` messages, each into its own [`MESSAGE_BYTES`] of the payload.
@@ -93,17 +86,15 @@ impl Messages {
             header.msg_namelen = Name::CAPACITY;
             // SAFETY: the header points to a vector and a name that live through the call, and to `buffer`, which is
             // borrowed mutably: nobody else reads or writes it.
-            let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
-            match Errno::last() {
-                _ if length >= 0 && header.msg_flags & libc::MSG_TRUNC != 0 => return Err(Errno(libc::EMSGSIZE)),
-                _ if length >= 0 => {
+            match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) })) {
+                Ok(_) if header.msg_flags & libc::MSG_TRUNC != 0 => return Err(Errno(libc::EMSGSIZE)),
+                Ok(length) => {
                     if let Some(source) = self.name.get() {
-                        return Ok(Some((length as usize, source)));
+                        return Ok(Some((length, source)));
                     }
                 }
-                Errno(libc::EINTR) => {}
-                Errno(libc::EAGAIN) => return Ok(None),
-                errno => return Err(errno),
+                Err(Errno(libc::EAGAIN)) => return Ok(None),
+                Err(errno) => return Err(errno),
             }
         }
     }
@@ -131,6 +122,16 @@ pub fn prepare(socket: &Socket) -> Result<(), Errno> {
         socket.set_send_buffer_size(MESSAGE_BYTES)?;
     }
     Ok(())
+}
+
+/// Each message is a call of its own here, which tells its error: nothing is forgotten that a queue would have to keep.
+pub fn queue_errors(_: &Socket, _: bool) -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Takes the error that is pending (`SO_ERROR`).
+pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
+    Ok(socket.take_error()?.map(Errno::from))
 }
 
 /// No segmented messages here.

@@ -1,12 +1,13 @@
 //! What all Unix systems share: connections, poll(2), socket addresses, the table of errors.
 
+use super::retry;
 use crate::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::marker::PhantomData;
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Binds the socket.
 ///
@@ -43,7 +44,7 @@ fn free_port(address: SocketAddr) -> Result<u16, Errno> {
 /// Connects a socket that is not connected. Reconnecting goes by way of [`disconnect`]: Linux keeps `::1` as the local address
 /// of a socket that reconnects, and answers EINVAL for 127.0.0.1; BSD answers EISCONN.
 pub fn connect(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
-    Ok(socket.connect(&address.into())?)
+    retry(|| Ok(socket.connect(&address.into())?))
 }
 
 /// Dissolves the connection: connect(2), "by connecting to an address with the sa_family member of sockaddr set to
@@ -53,13 +54,19 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
     let unspecified: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     // SAFETY: `unspecified` is ours and lives through the call; the kernel only reads it.
-    let result = unsafe { libc::connect(socket.as_raw_fd(), (&raw const unspecified).cast(), length) };
-    match Errno::last() {
-        _ if result == 0 => Ok(()),
+    let connect =
+        || counted(unsafe { libc::connect(socket.as_raw_fd(), (&raw const unspecified).cast(), length) } as isize);
+    match retry(connect) {
         // BSD and macOS dissolve the connection, then complain of the address: of its family or its length.
-        Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EINVAL) if !cfg!(target_os = "linux") => Ok(()),
-        errno => Err(errno),
+        Err(Errno(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL | libc::EINVAL)) if !cfg!(target_os = "linux") => Ok(()),
+        result => result.map(|_| ()),
     }
+}
+
+/// What a system call answered: a number from 0 on, or -1 and its error number in `errno`.
+#[inline]
+pub(super) fn counted(result: isize) -> Result<usize, Errno> {
+    usize::try_from(result).map_err(|_| Errno::last())
 }
 
 /// One socket in a poll, as poll(2) takes it.
@@ -73,24 +80,32 @@ impl<'a> PollItem<'a> {
         Self(libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 }, PhantomData)
     }
 
-    /// Whether it was ready in the last poll, an error counted.
-    pub fn is_ready(&self) -> bool {
-        self.0.revents != 0
+    /// Whether something could be received at the last poll, or a call would tell an error.
+    pub fn is_readable(&self) -> bool {
+        self.0.revents & !libc::POLLOUT != 0
+    }
+
+    /// Whether there was room to send at the last poll.
+    pub fn is_writable(&self) -> bool {
+        self.0.revents & libc::POLLOUT != 0
     }
 
     /// Whether an error was there.
     pub fn has_error(&self) -> bool {
-        self.0.revents & libc::POLLERR != 0
+        self.0.revents & !(libc::POLLIN | libc::POLLOUT) != 0
     }
 }
 
-/// Waits until one of the items is ready; how many are. No timeout waits forever.
-pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let timeout = super::milliseconds(timeout);
-    // SAFETY: the items are pollfds, transparently, as many as said, and borrowed mutably through the call; the kernel writes
-    // only their revents. Their sockets are borrowed, and so open.
-    let ready = unsafe { libc::poll(items.as_mut_ptr().cast(), items.len() as libc::nfds_t, timeout) };
-    if ready < 0 { Err(Errno::last()) } else { Ok(ready as usize) }
+/// Waits until one of the items is ready. No timeout waits forever.
+pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<(), Errno> {
+    let started = Instant::now();
+    retry(|| {
+        let left = super::milliseconds(timeout.map(|timeout| timeout.saturating_sub(started.elapsed())));
+        // SAFETY: the items are pollfds, transparently, as many as said, and borrowed mutably through the call; the kernel
+        // writes only their revents. Their sockets are borrowed, and so open.
+        counted(unsafe { libc::poll(items.as_mut_ptr().cast(), items.len() as libc::nfds_t, left) } as isize)
+    })?;
+    Ok(())
 }
 
 /// A socket address as system calls read and write it, in its smallest form.

@@ -1,6 +1,6 @@
 //! Windows: WSASendMsg with UDP_SEND_MSG_SIZE, WSARecvMsg with UDP_RECV_MAX_COALESCED_SIZE, WSAPoll.
 
-use super::{MESSAGE_BYTES, Received};
+use super::{MESSAGE_BYTES, Received, retry};
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::{MAX_SEGMENTS, Run};
@@ -11,7 +11,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::windows::io::AsRawSocket;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use windows_sys::Win32::Networking::WinSock::{
     self, CMSGHDR, LPFN_WSARECVMSG, SOCKADDR, SOCKET, WSABUF, WSAMSG, WSAPOLLFD,
 };
@@ -68,9 +68,11 @@ impl Messages {
         // SAFETY: the message points to a name, buffers and a control that live through the call, and to the batch's
         // payload, which its borrow keeps alive and unchanged. Without OVERLAPPED the call is over when it returns; the
         // system only reads.
-        let result =
-            unsafe { WinSock::WSASendMsg(handle(socket), &raw const message, 0, &raw mut sent, ptr::null_mut(), None) };
-        if result == 0 { Ok(()) } else { Err(Errno::last()) }
+        retry(|| {
+            done(unsafe {
+                WinSock::WSASendMsg(handle(socket), &raw const message, 0, &raw mut sent, ptr::null_mut(), None)
+            })
+        })
     }
 
     /// Receives at most `max` messages, each into its own [`MESSAGE_BYTES`] of the payload.
@@ -115,10 +117,7 @@ impl Messages {
         let mut length = 0;
         // SAFETY: the message points to a name, a buffer and a control that are ours alone and live through the call, each
         // with its size. Without OVERLAPPED the call is over when it returns.
-        let result = unsafe { receive(handle(socket), &raw mut message, &raw mut length, ptr::null_mut(), None) };
-        if result != 0 {
-            return Err(Errno::last());
-        }
+        retry(|| done(unsafe { receive(handle(socket), &raw mut message, &raw mut length, ptr::null_mut(), None) }))?;
         // SAFETY: the system wrote an address of that length, at most what it was given.
         let source = unsafe { SockAddr::new(name, message.namelen.min(capacity)) }.as_socket().ok_or(Errno(UNKNOWN))?;
         let segment = segment_size(&self.control, message.Control.len as usize).unwrap_or(length);
@@ -134,6 +133,11 @@ impl Default for Messages {
 
 fn handle(socket: &Socket) -> SOCKET {
     socket.as_raw_socket() as SOCKET
+}
+
+/// What a call of Winsock answered: 0, or SOCKET_ERROR and its error code beside it.
+fn done(result: i32) -> Result<(), Errno> {
+    if result == 0 { Ok(()) } else { Err(Errno::last()) }
 }
 
 fn no_control() -> WSABUF {
@@ -200,7 +204,7 @@ fn control<I: Copy, O: Copy>(socket: &Socket, code: u32, input: &I, output: &mut
             None,
         )
     };
-    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+    done(result)
 }
 
 /// Sets a DWORD option of UDP.
@@ -209,7 +213,7 @@ fn set_option(socket: &Socket, option: i32, value: u32) -> Result<(), Errno> {
     // SAFETY: the pointer is to a local of that size, which lives through the call.
     let result =
         unsafe { WinSock::setsockopt(handle(socket), WinSock::IPPROTO_UDP, option, (&raw const value).cast(), size) };
-    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+    done(result)
 }
 
 /// Has receives report, or not report, that a datagram sent earlier met an ICMP "port unreachable" (WSAECONNRESET) or "time
@@ -242,8 +246,17 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
     let unspecified = SOCKADDR::default();
     let length = mem::size_of::<SOCKADDR>() as i32;
     // SAFETY: the pointer is to a local of that length, which lives through the call and is only read.
-    let result = unsafe { WinSock::connect(handle(socket), &raw const unspecified, length) };
-    if result == 0 { Ok(()) } else { Err(Errno::last()) }
+    done(unsafe { WinSock::connect(handle(socket), &raw const unspecified, length) })
+}
+
+/// Each message is a call of its own here, which tells its error: nothing is forgotten that a queue would have to keep.
+pub fn queue_errors(_: &Socket, _: bool) -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Takes the error that is pending (`SO_ERROR`).
+pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
+    Ok(socket.take_error()?.map(Errno::from))
 }
 
 /// One socket in a poll, as WSAPoll takes it.
@@ -257,24 +270,32 @@ impl<'a> PollItem<'a> {
         Self(WSAPOLLFD { fd: handle(socket), events, revents: 0 }, PhantomData)
     }
 
-    /// Whether it was ready in the last poll, an error counted.
-    pub fn is_ready(&self) -> bool {
-        self.0.revents != 0
+    /// Whether something could be received at the last poll, or a call would tell an error.
+    pub fn is_readable(&self) -> bool {
+        self.0.revents & !WinSock::POLLWRNORM != 0
+    }
+
+    /// Whether there was room to send at the last poll.
+    pub fn is_writable(&self) -> bool {
+        self.0.revents & WinSock::POLLWRNORM != 0
     }
 
     /// Whether an error was there.
     pub fn has_error(&self) -> bool {
-        self.0.revents & WinSock::POLLERR != 0
+        self.0.revents & !(WinSock::POLLRDNORM | WinSock::POLLWRNORM) != 0
     }
 }
 
-/// Waits until one of the items is ready; how many are. No timeout waits forever.
-pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
-    let timeout = super::milliseconds(timeout);
-    // SAFETY: the items are WSAPOLLFDs, transparently, as many as said, and borrowed mutably through the call; the system
-    // writes only their revents. Their sockets are borrowed, and so open.
-    let ready = unsafe { WinSock::WSAPoll(items.as_mut_ptr().cast(), items.len() as u32, timeout) };
-    if ready < 0 { Err(Errno::last()) } else { Ok(ready as usize) }
+/// Waits until one of the items is ready. No timeout waits forever.
+pub fn poll(items: &mut [PollItem<'_>], timeout: Option<Duration>) -> Result<(), Errno> {
+    let started = Instant::now();
+    retry(|| {
+        let left = super::milliseconds(timeout.map(|timeout| timeout.saturating_sub(started.elapsed())));
+        // SAFETY: the items are WSAPOLLFDs, transparently, as many as said, and borrowed mutably through the call; the system
+        // writes only their revents. Their sockets are borrowed, and so open.
+        let ready = unsafe { WinSock::WSAPoll(items.as_mut_ptr().cast(), items.len() as u32, left) };
+        if ready < 0 { Err(Errno::last()) } else { Ok(()) }
+    })
 }
 
 /// Whether the system knows UDP_SEND_MSG_SIZE (Windows 10, version 2004). One that does not would send a run as one large

@@ -8,7 +8,7 @@ pub mod namespace;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use wasi_udp_engine::errno::Errno;
-use wasi_udp_engine::socket::{Buffers, Interest, UdpSocket, poll};
+use wasi_udp_engine::socket::{Buffers, Interest, Ready, UdpSocket, poll};
 use wasi_udp_engine::table::{
     ADDRESSES_OFFSET, Batch, ENTRY_BYTES, MAX_DATAGRAMS, NO_ADDRESS, ReceivedTable, SLOT_BYTES, TABLE_BYTES, read_slot,
     write_slot,
@@ -130,7 +130,7 @@ pub fn refusing(loopback: SocketAddr) -> (UdpSocket, SocketAddr) {
 
 /// Whether the socket is ready within the time.
 pub fn ready(socket: &UdpSocket, readable: bool, writable: bool, timeout: Duration) -> bool {
-    let mut interests = [Interest { socket, readable, writable, ready: false }];
+    let mut interests = [Interest { socket, readable, writable, ready: Ready::default() }];
     poll(&mut interests, Some(timeout)).expect("poll") == 1
 }
 
