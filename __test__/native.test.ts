@@ -81,7 +81,8 @@ describe('arguments of the addon', () => {
       () => any.pollSync(new Int32Array(5), 2, 0),
       /^count must be an integer from 0 to 1, got 2$/,
     ],
-    ['a listener that is none', () => any.onReady({}), /^callback must be a function, got another object$/],
+    ['a listener that is none', () => any.onReady({}, () => 0), /^ready must be a function, got another object$/],
+    ['half a listener', () => any.onReady(() => 0), /^wanted must be a function, got undefined$/],
     ['an errno of 0', () => any.errorInfo(0), /^errno must be an integer from 1 to 2147483647, got 0$/],
   ])('%s is refused with the rule and what came', (_, call, message) => {
     expect(call).toThrow(message);
@@ -144,11 +145,13 @@ describe.each(['libuv', 'thread'])('readiness by %s', (poller) => {
   const env = { WASI_UDP_POLLER: poller };
   const usual = 'Bun' in globalThis || 'Deno' in globalThis ? 'thread' : 'libuv';
 
-  it('reports an event once, to the watch that asked for it', async () => {
+  it('reports an event to whoever waits for it, whenever the wait began', async () => {
     expect(await runFixture('native-readiness.mjs', ['cases'], env)).toEqual({
       poller: poller === 'thread' ? 'thread' : usual,
-      oneShot: [2, 1],
-      watchedAgain: [1, 1, 1],
+      eachOnce: [2, 1],
+      waitedForAgain: [1, 1, 1],
+      levelTriggered: [1, 1, 1],
+      nobodyWaits: true,
       replaced: [1],
       replacedOnItsWay: [],
       stopped: [],
@@ -161,11 +164,11 @@ describe.each(['libuv', 'thread'])('readiness by %s', (poller) => {
     });
   });
 
-  it('a watch keeps the process alive', async () => {
+  it('a wait keeps the process alive', async () => {
     expect(await runFixture('native-readiness.mjs', ['alive'], env)).toBe(1);
   });
 
-  it('a process with sockets and no watch exits', async () => {
+  it('a process with sockets and no wait exits, though a watch is armed', async () => {
     expect(await runFixture('native-readiness.mjs', ['exits'], env)).toMatch(/nothing is left/);
   });
 });

@@ -81,8 +81,8 @@ function receive(native: Native, socket: number, total: number): number {
   let received = 0;
   while (received < total && native.pollSync(Int32Array.of(socket, READABLE, 0), 1, PATIENCE_MS) > 0) {
     const count = native.receive(socket, payload, table, total);
-    if (count <= 0) break;
-    received += count;
+    if (count < 0 || (count & COUNT) === 0) break;
+    received += count & COUNT;
   }
   return received;
 }

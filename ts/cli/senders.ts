@@ -52,7 +52,8 @@ export class WasiUdpSender implements Sender {
   }
 
   check(): void {
-    const result = native.checkSend(this.#udp.socket.descriptor.socket);
+    const { descriptor } = this.#udp.socket;
+    const result = descriptor.took(native.checkSend(descriptor.socket));
     if (result < 0) throw systemError('send', -result);
   }
 

@@ -169,7 +169,7 @@ export function whenReady(event: SocketEvent, signal: AbortSignal | undefined): 
     let leave = () => {};
     const abort = () => {
       leave();
-      reject(new AbortError(signal));
+      fail(new AbortError(signal));
     };
     // First of all: nobody waits yet where the signal is none.
     signal.addEventListener('abort', abort);
