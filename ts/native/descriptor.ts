@@ -108,7 +108,12 @@ export class Descriptor {
 
   connect(slot: Slot): void {
     this.#leftBehind();
-    this.check('connect', native.connect(this.socket, slotBytes(slot)));
+    const result = native.connect(this.socket, slotBytes(slot));
+    if (result >= 0) return;
+    const { code, message, errno } = systemError('connect', -result);
+    // udp.wit, stream: "`address-in-use`: Tried to perform an implicit bind, but there were no ephemeral ports available.
+    // (EADDRINUSE, EADDRNOTAVAIL on Linux, EAGAIN on BSD)".
+    throw new SocketError(code === 'would-block' ? 'address-in-use' : code, message, errno);
   }
 
   /** Dissolves the connection. */

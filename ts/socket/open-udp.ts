@@ -42,16 +42,18 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   const local = toAddress(options.local) ?? unspecified(remote);
   const policy = options.allow === undefined ? undefined : policyOf(options.allow);
   const socket = new UdpSocket(local.tag, { policy, segmentation: options.segmentation });
+  const resources: Disposable[] = [socket];
+  const dispose = () => {
+    for (const resource of resources) resource[Symbol.dispose]();
+  };
   try {
     socket.startBind(local);
     socket.finishBind();
     const [incoming, outgoing] = socket.stream(remote);
-    const dispose = () => {
-      for (const resource of [incoming, outgoing, socket]) resource[Symbol.dispose]();
-    };
+    resources.unshift(incoming, outgoing);
     return { socket, incoming, outgoing, localAddress: socket.localAddress(), [Symbol.dispose]: dispose };
   } catch (error) {
-    socket[Symbol.dispose]();
+    dispose();
     throw error;
   }
 }

@@ -108,12 +108,19 @@ impl Shared {
         let mut events = Events::new();
         loop {
             events.clear();
-            if self.poller.wait(&mut events, None).is_err() {
-                // Out of memory, say. Watches stay, and their events come once the system waits again.
+            let waited = self.poller.wait(&mut events, None).map_err(Errno::from);
+            let mut registered = self.lock();
+            if let Err(errno) = waited {
+                // Nothing that is watched would be heard of: whoever waits is told, and may wait again.
+                for (&key, registration) in &mut registered.by_key {
+                    if std::mem::take(&mut registration.interest) != 0 {
+                        registration.tell(key, -errno.0);
+                    }
+                }
+                drop(registered);
                 thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            let mut registered = self.lock();
             for event in events.iter() {
                 if let Some(registration) = registered.by_key.get_mut(&event.key) {
                     self.fire(registration, event);

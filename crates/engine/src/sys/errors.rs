@@ -47,6 +47,12 @@ pub const ERRORS: &[Row] = rows![
     ECONNABORTED => ConnectionAborted,
     EMSGSIZE => DatagramTooLarge,
     EIO => Unknown,
+    EBADF => Unknown,
+    ENOTSOCK => Unknown,
+    #[cfg(unix)]
+    ENOSPC => OutOfMemory,
+    #[cfg(unix)]
+    ENOSYS => NotSupported,
     #[cfg(unix)]
     EPROTO => Unknown,
 ];
