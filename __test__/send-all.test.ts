@@ -9,6 +9,7 @@ import {
   sendAll,
 } from '../dist/index.js';
 import { FAMILIES, Receiver } from './support/receiver.js';
+import { runFixture } from './support/runtime.js';
 
 const data = (text: string) => ({ data: new TextEncoder().encode(text) });
 
@@ -104,6 +105,64 @@ describe('sendAll', () => {
     const error: AbortError = await sendAll(udp.outgoing, source(), controller).catch((reason) => reason);
     expect(error).toBeInstanceOf(AbortError);
     expect(error).toMatchObject({ cause: 'stop', accepted: 1n });
+  });
+
+  it('a signal that has aborted ends it before a source that hangs is asked', async () => {
+    const hanging = { next: () => new Promise<never>(() => {}), [Symbol.asyncIterator]: () => hanging };
+    const error: AbortError = await sendAll(udp.outgoing, hanging, { signal: AbortSignal.abort('before') }).catch(
+      (reason) => reason,
+    );
+    expect(error).toMatchObject({ name: 'AbortError', cause: 'before', accepted: 0n });
+  });
+
+  it('an error of what was sent early ends it, while the source hangs, and closes the source without awaiting that', async () => {
+    let returned = 0;
+    const list = [data('good'), { ...data('bad'), remoteAddress: parseSocketAddress('127.0.0.1:9') }];
+    const source = {
+      [Symbol.asyncIterator]: () => source,
+      next: () => {
+        const value = list.shift();
+        return value === undefined ? new Promise<never>(() => {}) : Promise.resolve({ done: false, value });
+      },
+      return: () => {
+        returned += 1;
+        return new Promise<never>(() => {});
+      },
+    };
+    const error: SocketError = await sendAll(udp.outgoing, source).catch((reason) => reason);
+    expect(error).toMatchObject({ code: 'invalid-argument', accepted: 1n });
+    expect(returned).toBe(1);
+    await receiver.until(1);
+  });
+
+  it('sends what an async source gave before it failed with an AbortError of its own', async () => {
+    async function* source() {
+      yield data('a');
+      throw new AbortError(AbortSignal.abort());
+    }
+    await expect(sendAll(udp.outgoing, source())).rejects.toMatchObject({ name: 'AbortError', accepted: 1n });
+    await receiver.until(1);
+  });
+
+  it('loses and reorders nothing where a source pauses now and then', async () => {
+    const COUNT = 5000;
+    async function* source() {
+      for (let i = 0; i < COUNT; i++) {
+        if (i % 7 === 0) await null;
+        if (i % 97 === 0) await new Promise((resolve) => setImmediate(resolve));
+        if (i % 1024 === 1023) await receiver.until(i - 1000);
+        yield data(`${i}`);
+      }
+    }
+    expect(await sendAll(udp.outgoing, source())).toBe(BigInt(COUNT));
+    await receiver.until(COUNT);
+    expect(receiver.texts).toEqual(Array.from({ length: COUNT }, (_, i) => `${i}`));
+  });
+
+  it('keeps nothing of what an async source gave: the heap is as large after 200,000 datagrams as after 10,000', async () => {
+    const { accepted, kept } = await runFixture<Record<string, number>>('send-all-memory.mjs', ['200000']);
+    expect(accepted).toBe(200_000);
+    expect(kept).toBeLessThan(4_000_000);
   });
 
   it('lets the event loop turn on long inputs', async () => {

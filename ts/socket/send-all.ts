@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises';
+import { clearImmediate, setImmediate } from 'node:timers';
 import type { OutgoingDatagram } from '../batch/arena.js';
 import { AbortError } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
@@ -61,6 +61,9 @@ class SendLoop {
   readonly #outgoing: OutgoingDatagramStream;
   readonly #options: SendAllOptions;
   #batch: OutgoingDatagram[] = [];
+  /** The send to come at the end of this turn, and the one that is going on while the source is waited for. */
+  #soon: NodeJS.Immediate | undefined;
+  #early: Promise<void> | undefined;
   readonly #turn = new Turn();
 
   constructor(outgoing: OutgoingDatagramStream, options: SendAllOptions) {
@@ -91,33 +94,64 @@ class SendLoop {
 
   /** Collects and sends until the source ends; sends early where the source has nothing ready in this turn. */
   async drain(source: AsyncIterator<OutgoingDatagram>): Promise<void> {
-    const aborted = this.#whenAborted();
-    let idle: Promise<void> | undefined;
+    const { signal } = this.#options;
+    let abort = () => {};
     let finished = false;
     try {
-      for (;;) {
-        const next = Promise.resolve(source.next());
-        next.catch(() => {});
-        if (this.#batch.length > 0) {
-          idle ??= setImmediate().then(() => {
-            idle = undefined;
-          });
-          const early = await Promise.race([next, idle, aborted.promise]);
-          if (early === undefined) await this.flush();
-        }
-        const step = await Promise.race([next, aborted.promise]);
-        finished = step.done === true;
-        if (finished) return;
-        if (this.add(step.value)) await this.flush();
-      }
-    } catch (error) {
-      if (error instanceof AbortError) this.failed = true;
-      throw error;
+      this.#throwIfAborted();
+      await new Promise<void>((resolve, reject) => {
+        const fail = (error: unknown) => {
+          this.failed = true;
+          reject(error);
+        };
+        abort = () => fail(new AbortError(signal!));
+        signal?.addEventListener('abort', abort);
+        this.#collect(source, fail).then(resolve, reject);
+      });
+      finished = true;
     } finally {
-      aborted.forget();
+      signal?.removeEventListener('abort', abort);
+      this.#notSoon();
       // Not awaited: a generator that hangs in its own await would never answer.
-      if (!finished) Promise.resolve(source.return?.()).catch(() => {});
+      if (!finished) (async () => source.return?.())().catch(() => {});
     }
+  }
+
+  /**
+   * Collects to the source's end, and sends full batches. It awaits nothing that outlives a datagram: what else may end the
+   * loop meanwhile, an abort or an error of an early send, tells `fail`.
+   */
+  async #collect(source: AsyncIterator<OutgoingDatagram>, fail: (error: unknown) => void): Promise<void> {
+    try {
+      for (;;) {
+        const step = await source.next();
+        if (this.#early !== undefined) await this.#early;
+        if (this.failed || step.done === true) return;
+        if (!this.add(step.value)) {
+          this.#soon ??= setImmediate(() => this.#sendEarly(fail));
+          continue;
+        }
+        this.#notSoon();
+        await this.flush();
+      }
+    } finally {
+      await this.#early;
+    }
+  }
+
+  /** Sends what is collected while the source is waited for. */
+  #sendEarly(fail: (error: unknown) => void): void {
+    this.#soon = undefined;
+    this.#early = this.flush()
+      .catch(fail)
+      .finally(() => {
+        this.#early = undefined;
+      });
+  }
+
+  #notSoon(): void {
+    clearImmediate(this.#soon);
+    this.#soon = undefined;
   }
 
   /** Sends under a full permit, and keeps what was not accepted. */
@@ -134,17 +168,5 @@ class SendLoop {
 
   #throwIfAborted(): void {
     if (this.#options.signal?.aborted) throw new AbortError(this.#options.signal);
-  }
-
-  /** A promise that rejects when the signal aborts. */
-  #whenAborted(): { promise: Promise<never>; forget(): void } {
-    const { signal } = this.#options;
-    let abort = () => {};
-    const promise = new Promise<never>((_, reject) => {
-      abort = () => reject(new AbortError(signal!));
-      signal?.addEventListener('abort', abort);
-    });
-    promise.catch(() => {});
-    return { promise, forget: () => signal?.removeEventListener('abort', abort) };
   }
 }
