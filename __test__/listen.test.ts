@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { openUdp } from '../dist/index.js';
+import { openUdp, parseSocketAddress } from '../dist/index.js';
 import { FAMILIES } from './support/receiver.js';
 import { RUNTIME, run } from './support/runtime.js';
 
@@ -50,10 +50,12 @@ class Listener {
 /** Sends payloads to an address, and returns the source's. */
 function sendTo(address: string, payloads: Uint8Array[]): string {
   // One by one: the system counts what it drops in messages, and a coalesced run is one message.
-  using udp = openUdp({ local: address.replace(/\d+$/, '0'), remote: address, segmentation: false });
+  using udp = openUdp({ local: address.replace(/\d+$/, '0'), segmentation: false });
+  // Not connected: a listener that ends while this sends refuses nothing.
+  const remoteAddress = parseSocketAddress(address);
   for (let sent = 0; sent < payloads.length; ) {
     if (udp.outgoing.checkSend() === 0n) udp.outgoing.subscribe().block();
-    else sent += Number(udp.outgoing.send(payloads.slice(sent, sent + 1024).map((data) => ({ data }))));
+    else sent += Number(udp.outgoing.send(payloads.slice(sent, sent + 1024).map((data) => ({ data, remoteAddress }))));
   }
   const { tag, val } = udp.localAddress;
   return tag === 'ipv4' ? `127.0.0.1:${val.port}` : `[::1]:${val.port}`;

@@ -5,7 +5,8 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import os from 'node:os';
 import { formatSocketAddress, openUdp, poll, SocketError, sendAll, Trap } from '../../dist/index.js';
-import { COUNT, native } from '../../dist/native/native.js';
+import { COUNT } from '../../dist/native/layout.js';
+import { native } from '../../dist/native/native.js';
 
 const payload = (text) => new TextEncoder().encode(text);
 const cases = [];

@@ -2,7 +2,7 @@ import os from 'node:os';
 import process from 'node:process';
 import { Command } from 'commander';
 import { BinaryError, system } from '../native/binary.js';
-import { LAYOUT } from '../native/layout.js';
+import { COUNT, LAYOUT } from '../native/layout.js';
 import type { Native } from '../native/native.js';
 import { VERSION } from '../version.js';
 import { FAILURE_EXIT_CODE } from './report.js';

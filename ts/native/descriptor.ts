@@ -1,6 +1,6 @@
 import { SocketError, Trap } from '../errors.js';
-import { newSlot, type Slot, slotBytes } from './layout.js';
-import { COUNT, type Family, LEFT, native, READABLE, systemError, WRITABLE } from './native.js';
+import { COUNT, LEFT, newSlot, type Slot, slotBytes } from './layout.js';
+import { type Family, native, READABLE, systemError, WRITABLE } from './native.js';
 
 /** Closes what JavaScript forgot: a descriptor that was collected with owners left. */
 const forgotten = new FinalizationRegistry<number>((socket) => native.close(socket));

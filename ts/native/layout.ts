@@ -33,3 +33,19 @@ export function newSlot(): Slot {
 export function slotBytes(slot: Slot): Uint8Array {
   return new Uint8Array(slot.buffer, slot.byteOffset, LAYOUT.slotBytes);
 }
+
+/**
+ * What a call of `send`, `checkSend`, `receive` or `deferError` left with the socket, as bits above its count or its error
+ * number: what the kernel does not know, and whoever waits must.
+ */
+export const LEFT = {
+  /** Datagrams that the next receive finds here. */
+  datagrams: 1 << 16,
+  /** An error that the next check, send or receive tells. */
+  error: 1 << 17,
+  /** The receive took all that the kernel had. */
+  drained: 1 << 18,
+} as const;
+
+/** The bits of a count or an error number. */
+export const COUNT = 0xffff;

@@ -67,22 +67,6 @@ export interface Features {
 export const READABLE = 1;
 export const WRITABLE = 2;
 
-/**
- * What a call of `send`, `checkSend`, `receive` or `deferError` left with the socket, as bits above its count or its error
- * number: what the kernel does not know, and whoever waits must.
- */
-export const LEFT = {
-  /** Datagrams that the next receive finds here. */
-  datagrams: 1 << 16,
-  /** An error that the next check, send or receive tells. */
-  error: 1 << 17,
-  /** The receive took all that the kernel had. */
-  drained: 1 << 18,
-} as const;
-
-/** The bits of a count or an error number. */
-export const COUNT = 0xffff;
-
 /** Options of `getOption` and `setOption`. */
 export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentation: 4, coalescingReceive: 5 } as const;
 

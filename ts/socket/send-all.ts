@@ -1,4 +1,5 @@
 import { clearImmediate, setImmediate } from 'node:timers';
+import { setTimeout } from 'node:timers/promises';
 import type { OutgoingDatagram } from '../batch/arena.js';
 import { AbortError } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
@@ -19,6 +20,9 @@ export interface SendAllOptions {
  * Stops at the first error, of the stream or of the iterable, and rejects with it; `accepted` on the error tells how many
  * datagrams were accepted before. An abort rejects with AbortError. Datagrams of an asynchronous iterable are sent when a
  * batch is full or the source has none ready, so a slow source delays nothing.
+ *
+ * A peer's refusal comes behind the datagrams that it refuses. Hence a connected stream is asked once more at the end: a
+ * refusal that is there by then rejects with it, `connection-refused`, and `accepted` tells of all.
  */
 export async function sendAll(
   outgoing: OutgoingDatagramStream,
@@ -35,6 +39,7 @@ export async function sendAll(
     if (Symbol.asyncIterator in datagrams) await loop.drain(datagrams[Symbol.asyncIterator]());
     else for (const datagram of datagrams) if (loop.add(datagram)) await loop.flush();
     await loop.flush();
+    loop.askOnceMore();
     return loop.accepted;
   } catch (error) {
     // What an iterable gave before it failed goes out, as if one by one.
@@ -53,6 +58,12 @@ function isIterable(value: unknown): boolean {
   return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
 }
 
+/**
+ * How long to wait where the system accepts nothing though the socket polls writable, in milliseconds: a queue behind the
+ * socket is full (ENOBUFS), and nothing tells when it has room.
+ */
+const PAUSE_MS = 1;
+
 /** The state of one `sendAll`: what it has collected, and how far it is. */
 class SendLoop {
   accepted = 0n;
@@ -65,6 +76,8 @@ class SendLoop {
   #soon: NodeJS.Immediate | undefined;
   #early: Promise<void> | undefined;
   readonly #turn = new Turn();
+  /** Sends in a row of which nothing was accepted. */
+  #refusals = 0;
 
   constructor(outgoing: OutgoingDatagramStream, options: SendAllOptions) {
     this.#outgoing = outgoing;
@@ -82,7 +95,8 @@ class SendLoop {
       while (this.#batch.length > 0) {
         this.#throwIfAborted();
         if (this.#outgoing.checkSend() === 0n) await this.#writable();
-        else this.#send();
+        else if (this.#send() > 0n) this.#refusals = 0;
+        else if (++this.#refusals > 1) await setTimeout(PAUSE_MS);
         await this.#turn.give();
       }
       this.#throwIfAborted();
@@ -90,6 +104,13 @@ class SendLoop {
       this.failed = true;
       throw error;
     }
+  }
+
+  /** Throws the error that the peer has left since the last send. */
+  askOnceMore(): void {
+    if (this.accepted === 0n) return;
+    this.#outgoing.doubt();
+    this.#outgoing.checkSend();
   }
 
   /** Collects and sends until the source ends; sends early where the source has nothing ready in this turn. */
@@ -154,12 +175,13 @@ class SendLoop {
     this.#soon = undefined;
   }
 
-  /** Sends under a full permit, and keeps what was not accepted. */
-  #send(): void {
+  /** Sends under a full permit, and keeps what was not accepted; how many were. */
+  #send(): bigint {
     const sent = this.#outgoing.send(this.#batch);
     this.accepted += sent;
     this.#batch = this.#batch.slice(Number(sent));
     this.#options.onProgress?.(this.accepted);
+    return sent;
   }
 
   async #writable(): Promise<void> {

@@ -108,7 +108,7 @@ pub fn register(env: &Env, exports: sys::napi_value) -> Result<()> {
 }
 
 /// A result as JavaScript gets it: a count of at most 16 bits, or an error number, negated; with what was left in the bits
-/// above. The bits are part of the contract with `ts/native/native.ts`.
+/// above. The bits are part of the contract with `ts/native/layout.ts`.
 pub fn encode((result, left): Outcome) -> i32 {
     let bits = [(left.datagrams, 1 << 16), (left.error, 1 << 17), (left.drained, 1 << 18)];
     let above: i32 = bits.into_iter().filter_map(|(is_set, bit)| is_set.then_some(bit)).sum();
