@@ -55,7 +55,8 @@ pub fn open(local: SocketAddr, gro: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Sets an option whose value is an int.
+pub fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let length = mem::size_of_val(&value) as libc::socklen_t;
     // SAFETY: the pointer is to a local of that length, which lives through the call.
     match unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) } {

@@ -54,7 +54,8 @@ fn slice(send: &mut impl FnMut() -> io::Result<usize>, batches: &mut u32, length
     Ok(least)
 }
 
-fn wait_for_room(socket: &Socket) -> io::Result<()> {
+/// Waits until the socket's send buffer has room.
+pub fn wait_for_room(socket: &impl AsRawFd) -> io::Result<()> {
     let mut poll = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: `poll` is ours and lives through the call.
     match unsafe { libc::poll(&mut poll, 1, -1) } {
