@@ -31,6 +31,38 @@ function sendersOf({ mode }) {
   return mode === 'connected' ? [...ours, ...peers.filter((peer) => !/quinn|deno/.test(peer))] : [...ours, ...peers];
 }
 
+/** A case of single datagrams, 256 in each turn of the event loop; `send` is the same as a list, once a turn. */
+function single({ size, gro = false }) {
+  const name = `one at a time, ${size} B, 256 a turn, ${gro ? 'GRO' : 'plain'}`;
+  const senders = ['send-one', 'queue', 'dgram-quiet', 'send', 'sendto', 'segment'];
+  const load = {
+    sizes: [size],
+    batch: 256,
+    connected: false,
+    destinations: 1,
+    family: 4,
+    gro,
+    link: 'lo',
+    turns: true,
+  };
+  return { kind: 'send', name, senders, ...load };
+}
+
+/** The case of one datagram where nothing else is to do: how long until it arrives. */
+function idle({ size }) {
+  const load = { sizes: [size], batch: 1, connected: false, link: 'lo' };
+  return { kind: 'idle', name: `one at a time, ${size} B, idle`, senders: ['send-one', 'queue', 'dgram-quiet'], load };
+}
+
+const SERVERS = ['list', 'queue', 'dgram', 'bun', 'epoll'];
+
+/** A case of request and response: `rate` queries a second, or `depth` at a time, of 64 bytes from eight sockets. */
+function echo({ rate, depth }) {
+  const what = rate === undefined ? `depth ${depth}` : `${rate.toLocaleString('en')} a second`;
+  const load = rate === undefined ? `depth ${depth}` : `rate ${rate}`;
+  return { kind: 'echo', name: `echo, ${what}`, servers: SERVERS, load };
+}
+
 /** A case of receiving: how a burst, which fits into the default limit of a receive buffer, is sent, and read. */
 function receiving({ size, runs }) {
   const name = `receive ${size} B, burst 128, ${runs ? 'sent as runs' : 'sent one by one'}`;
@@ -38,11 +70,15 @@ function receiving({ size, runs }) {
   return { kind: 'receive', name, receivers, size, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
 }
 
-/** A case of a guest component that sends, one datagram after the other where its payloads lie in its memory. */
+/**
+ * A case of a guest component that sends, one datagram after the other where its payloads lie in its memory. Batches of one are
+ * what wasi-libc's sendto makes: a permit and a list of one for each.
+ */
 function guest({ size, batch = 256, gro = false }) {
   const name = `guest, ${size} B, batch ${batch}, ${gro ? 'GRO' : 'plain'}`;
   const senders = [
     'guest',
+    ...(batch === 1 ? ['guest-write-behind'] : []),
     'guest-js',
     'guest-shim',
     'wasmtime',
@@ -60,6 +96,21 @@ function guestReceiving({ size }) {
   return { kind: 'receive', name, receivers: ['guest', 'guest-js', 'guest-shim'], size, burst: 128, sender: 'segment' };
 }
 
+/** A case of a guest that receives one at a time, as wasi-libc's recvfrom does. */
+function guestReceivingSingly({ size, runs }) {
+  const name = `guest receives ${size} B one by one, burst 128, sent ${runs ? 'as runs' : 'one by one'}`;
+  const receivers = ['guest-by-1', 'guest-js-by-1', 'guest-shim-by-1', 'guest', 'recvfrom'];
+  return { kind: 'receive', name, receivers, size, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
+}
+
+const echoAt = Object.fromEntries([500, 3000, 10_000, 20_000, 60_000].map((rate) => [rate, echo({ rate })]));
+const echoDeep = Object.fromEntries([1, 16, 64].map((depth) => [depth, echo({ depth })]));
+const echoCalls = { ...echo({ rate: 500 }), kind: 'calls', name: 'echo, system calls a query at 500 a second' };
+
+const single64 = single({ size: 64 });
+const singleGro64 = single({ size: 64, gro: true });
+const idle64 = idle({ size: 64 });
+
 const plain64 = sending({ size: 64, batch: 256 });
 const plain1200 = sending({ size: 1200, batch: 256 });
 const gro64 = sending({ size: 64, batch: 256, gro: true });
@@ -67,7 +118,7 @@ const gro1200 = sending({ size: 1200, batch: 256, gro: true });
 const sixteen64 = sending({ size: 64, batch: 256, mode: 'sixteen' });
 const sixteen1200 = sending({ size: 1200, batch: 256, mode: 'sixteen' });
 const random = sending({ batch: 256, mode: 'random' });
-const single = sending({ size: 64, batch: 1 });
+const batchOfOne = sending({ size: 64, batch: 1 });
 const runs64 = receiving({ size: 64, runs: true });
 const runs1200 = receiving({ size: 1200, runs: true });
 const plainly64 = receiving({ size: 64, runs: false });
@@ -78,15 +129,26 @@ const guest1200 = guest({ size: 1200 });
 const guestGro64 = guest({ size: 64, gro: true });
 const guestGro1200 = guest({ size: 1200, gro: true });
 const guestSingle = guest({ size: 64, batch: 1 });
+const guestSingleGro = guest({ size: 64, batch: 1, gro: true });
 const guestRuns64 = guestReceiving({ size: 64 });
 const guestRuns1200 = guestReceiving({ size: 1200 });
+const guestRunsSingly = guestReceivingSingly({ size: 64, runs: true });
+const guestPlainlySingly = guestReceivingSingly({ size: 64, runs: false });
 
-/** The cases that have targets. */
+/** The cases that have targets, those of one datagram at a time first: they are what programs mostly do. */
 export const HEADLINE = [
-  ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, single],
+  ...Object.values(echoAt),
+  ...Object.values(echoDeep),
+  ...[echoCalls, single64, singleGro64, idle64, guestSingle, guestSingleGro, guestRunsSingly, guestPlainlySingly],
+  ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, batchOfOne],
   ...[runs64, runs1200, plainly64, plainly1200],
-  ...[guest64, guest1200, guestGro64, guestGro1200, guestSingle, guestRuns64, guestRuns1200],
+  ...[guest64, guest1200, guestGro64, guestGro1200, guestRuns64, guestRuns1200],
 ];
+
+/** What matters most: without the loads between the least and the most. */
+export const QUICK = HEADLINE.filter(
+  (one) => ![echoAt[3000], echoAt[20_000], echoAt[60_000], echoDeep[1], echoDeep[16]].includes(one),
+);
 
 /** The cases of the chart. */
 export const CHARTED = { plain64, plain1200, gro64, gro1200 };
@@ -109,8 +171,25 @@ function* matrix() {
 /** Every case, those with targets first. */
 export const ALL = [...HEADLINE, ...[...matrix()].filter(({ name }) => !HEADLINE.some((other) => other.name === name))];
 
+/** A row of a case that has several. */
+const row = ({ name }, what) => ({ name: `${name}, ${what}` });
+
 /** The ratios that the project promises: case, which of ours, which peer, how many times faster at least. */
 export const TARGETS = [
+  [row(echoAt[500], 'CPU'), 'queue', 'dgram', 1],
+  [row(echoAt[3000], 'CPU'), 'queue', 'dgram', 1],
+  [row(echoAt[10_000], 'CPU'), 'queue', 'dgram', 1],
+  [row(echoAt[20_000], 'CPU'), 'queue', 'dgram', 1 / 0.9],
+  [row(echoAt[60_000], 'CPU'), 'queue', 'dgram', 1 / 0.9],
+  ...Object.values(echoAt).map((one) => [row(one, 'p50'), 'queue', 'dgram', 1]),
+  [row(echoDeep[64], 'time'), 'queue', 'dgram', 1.8],
+  [row(echoDeep[64], 'time'), 'queue', 'epoll', 0.9],
+  [single64, 'queue', 'dgram-quiet', 5],
+  [single64, 'queue', 'send', 0.85],
+  [singleGro64, 'queue', 'dgram-quiet', 40],
+  [singleGro64, 'queue', 'send', 0.85],
+  [guestSingle, 'guest', 'sendto', 1 / 1.15],
+  [guestSingle, 'guest-write-behind', 'guest', 5],
   [plain64, 'send', 'dgram', 10],
   [plain64, 'send', 'segment', 0.95],
   [plain1200, 'send', 'dgram', 10],
@@ -128,8 +207,8 @@ export const TARGETS = [
   [random, 'send', 'dgram', 1.5],
   [random, 'send', 'sendmmsg', 0.95],
   // In time no more than 1.15 times what sendto(2) takes in a loop; that loop is Rust, and makes the calls that C would.
-  [single, 'send', 'sendto', 1 / 1.15],
-  [single, 'send', 'dgram', 1],
+  [batchOfOne, 'send', 'sendto', 1 / 1.15],
+  [batchOfOne, 'send', 'dgram', 1],
   [runs64, 'receive', 'dgram', 8],
   [runs1200, 'receive', 'dgram', 8],
   [plainly64, 'receive', 'dgram', 2],
@@ -146,9 +225,13 @@ export const TARGETS = [
   [guestRuns1200, 'guest', 'guest-js', 3],
 ].map(([{ name }, ours, peer, least]) => ({ case: name, ours, peer, least }));
 
-/** What a guest's send may cost at most without the system call: case, nanoseconds a datagram. */
+/** What something may take at most, in nanoseconds, or in system calls; `guest-alone` is a guest's send without its system call. */
 export const LIMITS = [
-  [guest64, 20],
-  [guest1200, 20],
-  [guestSingle, 1000],
-].map(([{ name }, most]) => ({ case: name, ours: 'guest-alone', most }));
+  [echoCalls, 'queue', 4],
+  [row(idle64, 'p99'), 'queue', 50_000],
+  [guestSingleGro, 'guest-write-behind', 200],
+  [guestRunsSingly, 'guest-by-1', 400],
+  [guest64, 'guest-alone', 20],
+  [guest1200, 'guest-alone', 20],
+  [guestSingle, 'guest-alone', 1000],
+].map(([{ name }, ours, most]) => ({ case: name, ours, most, unit: name === echoCalls.name ? '' : ' ns' }));

@@ -10,6 +10,8 @@ await once(receiver, 'listening');
 const remoteAddress = parseSocketAddress(`127.0.0.1:${receiver.address().port}`);
 const { outgoing } = openUdp();
 const writer = outgoing.writer();
+// Absent until it is built.
+const queue = outgoing.queue?.();
 const list = Array.from({ length: 256 }, () => ({ data: new Uint8Array(64), remoteAddress }));
 
 const samples = [];
@@ -17,8 +19,13 @@ let sent = 0;
 for (const at of [100_000, 1_000_000, 2_500_000, 5_000_000, 7_500_000, total]) {
   for (let turn = 0; sent < at; turn++) {
     if (outgoing.checkSend() === 0n) outgoing.subscribe().block();
-    if (turn % 2 === 0) {
+    if (turn % 3 === 0) {
       sent += Number(outgoing.send(list));
+      continue;
+    }
+    if (turn % 3 === 1 && queue !== undefined) {
+      for (const { data } of list) sent += Number(queue.send(data, remoteAddress));
+      await queue.flush();
       continue;
     }
     for (let i = 0; i < 256; i++) writer.commit(64, remoteAddress);

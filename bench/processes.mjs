@@ -9,6 +9,7 @@ const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PEERS = path('../target/release/wasi-udp-peers');
 const SENDER = path('sender.mjs');
 const RECEIVER = path('receiver.mjs');
+const SERVER = path('server.mjs');
 const GUEST = path('guest.mjs');
 const GUEST_SENDER = path('../build/guests/bench-sender.wasm');
 const GUEST_RECEIVER = path('../build/guests/bench-receiver.wasm');
@@ -46,10 +47,22 @@ export class Child {
     this.#process.stdin.on('error', () => {});
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   async line() {
     const { value, done } = await this.#lines.next();
     if (done) throw new Error(`${this.#process.spawnargs.slice(0, 3).join(' ')} ended`);
     return value;
+  }
+
+  /** The first line. Rejects where it says why there will be no others. */
+  async firstLine() {
+    const line = await this.line();
+    if (!line.startsWith('failed: ')) return line;
+    this.end();
+    throw new Error(line.slice('failed: '.length));
   }
 
   ask(line) {
@@ -94,21 +107,47 @@ export async function openReceiver({ family, gro, destinations, link }) {
   return { receiver, to: ports.map((port) => `${host}:${port}`).join(',') };
 }
 
-/** Starts a receiver that reads when it is asked; and its address. */
+/** Starts a receiver that reads when it is asked; and its address. A guest's name may end in how many it asks for at most. */
 export async function openReader(name) {
-  const isRaw = name.startsWith('recvmmsg');
-  const raw = [PEERS, 'recvmmsg', 'local=127.0.0.1:0', `gro=${name.endsWith('gro')}`];
-  const node = name.startsWith('guest') ? [GUEST, name, GUEST_RECEIVER] : [RECEIVER, name];
-  const reader = new Child(isRaw ? raw : [process.execPath, ...node]);
-  return { reader, to: `127.0.0.1:${await reader.line()}` };
+  const raw = [PEERS, name.replace('-gro', ''), 'local=127.0.0.1:0', `gro=${name.endsWith('gro')}`];
+  const [, guest, most = '1024'] = /^(guest.*?)(?:-by-(\d+))?$/.exec(name) ?? [];
+  const node = guest ? [GUEST, guest, GUEST_RECEIVER, `most=${most}`] : [RECEIVER, name];
+  const reader = new Child(name.startsWith('recv') ? raw : [process.execPath, ...node]);
+  return { reader, to: `127.0.0.1:${await reader.firstLine()}` };
+}
+
+/** Starts the peer that tells how long datagrams take to arrive; and its address. */
+export async function openArrivals() {
+  const arrivals = new Child([PEERS, 'arrivals', 'local=127.0.0.1:0']);
+  return { arrivals, to: `127.0.0.1:${await arrivals.firstLine()}` };
+}
+
+/** Starts an echo server and the load for it; undefined where its runtime is not here. */
+export async function openServer(server) {
+  const words =
+    server === 'epoll'
+      ? [PEERS, 'epoll', 'local=127.0.0.1:0']
+      : [server === 'bun' ? bun : process.execPath, SERVER, server];
+  if (words[0] === undefined) return undefined;
+  const child = new Child(words);
+  const port = await child.firstLine();
+  const queries = new Child([PEERS, 'queries', `to=127.0.0.1:${port}`, `pid=${child.pid}`]);
+  await queries.firstLine();
+  return { server, child, queries };
 }
 
 /** Starts a sender of a case; undefined where its runtime is not here. */
-export async function openSender(sender, { sizes, batch, connected, link }, to) {
+export async function openSender(sender, { sizes, batch, connected, link, turns = false }, to) {
   const words = command(sender);
   if (words === undefined) return undefined;
-  const options = [`to=${to}`, `sizes=${sizes.join(',')}`, `batch=${batch}`, `connected=${connected}`];
+  const options = [
+    `to=${to}`,
+    `sizes=${sizes.join(',')}`,
+    `batch=${batch}`,
+    `connected=${connected}`,
+    `turns=${turns}`,
+  ];
   const child = new Child([...LINKS[link].enter('sender'), ...words, ...options]);
-  if ((await child.line()) !== 'ready') throw new Error(`${sender} did not start`);
+  await child.firstLine();
   return child;
 }

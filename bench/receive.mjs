@@ -1,8 +1,8 @@
 /** Measures one case of receiving: a burst is sent, then its receiver is told to read it. Receivers take turns. */
 import { openReader, openSender } from './processes.mjs';
 
-/** Nanoseconds a datagram by receiver, and why a receiver has none. */
-export async function measureReceive({ sender, size, burst, receivers }, slices) {
+/** Nanoseconds a datagram by receiver, in one row, and why a receiver has none. */
+export async function measureReceive({ name: row, sender, size, burst, receivers }, slices) {
   const { generations, warmUp, rounds, milliseconds } = slices;
   const failures = {};
   const nanoseconds = {};
@@ -29,7 +29,7 @@ export async function measureReceive({ sender, size, burst, receivers }, slices)
       for (const { reader, sender: from } of pairs) for (const child of [reader, from]) child.end();
     }
   }
-  return { nanoseconds, failures };
+  return { rows: { [row]: nanoseconds }, failures };
 }
 
 /** The nanoseconds a datagram of the quickest burst in so many milliseconds. */

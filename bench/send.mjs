@@ -1,9 +1,10 @@
 /** Measures one case of sending: its senders take turns, slice by slice, and the quickest slice of each counts. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openReceiver, openSender } from './processes.mjs';
+import { openArrivals, openReceiver, openSender } from './processes.mjs';
+import { Rows } from './rows.mjs';
 
 /**
- * Nanoseconds a datagram by sender, and why a sender has none. Senders whose runtime is not here are left out. Each
+ * Nanoseconds a datagram by sender, in one row, and why a sender has none. Senders whose runtime is not here are left out. Each
  * generation is a set of new processes: the same code can be quick in one and slow in the next, by where it lies in memory.
  */
 export async function measureSend(case_, { generations, warmUp, rounds, milliseconds }) {
@@ -14,7 +15,7 @@ export async function measureSend(case_, { generations, warmUp, rounds, millisec
     const opened = await Promise.all(
       case_.senders.map(async (name) => {
         const child = await openSender(name, case_, to).catch((error) => {
-          failures[name] = `failed: ${error.message}`;
+          failures[name] = error.message;
         });
         return [name, child];
       }),
@@ -41,7 +42,49 @@ export async function measureSend(case_, { generations, warmUp, rounds, millisec
       receiver.end();
     }
   }
-  return { nanoseconds, failures };
+  return { rows: { [case_.name]: nanoseconds }, failures };
+}
+
+/**
+ * The nanoseconds that datagrams take from the call to their arrival where nothing else is to do: half of them and 99 of a
+ * hundred at most, in a row each, by sender: the medians of all windows.
+ */
+export async function measureIdle({ name, senders, load }, { warmUp, windows, window }) {
+  const rows = new Rows();
+  const failures = {};
+  const pairs = await Promise.all(
+    senders.map(async (sender) => {
+      const { arrivals, to } = await openArrivals();
+      const child = await openSender(sender, load, to).catch(({ message }) => {
+        failures[sender] = message;
+      });
+      return { sender, arrivals, child };
+    }),
+  );
+  const measure = async ({ sender, arrivals, child }, milliseconds) => {
+    if (failures[sender]) return;
+    // Each takes two milliseconds and more.
+    const count = Math.ceil(milliseconds / 3);
+    const arrived = arrivals.ask(count);
+    await child.ask(`idle ${count}`);
+    const [came, ...times] = (await arrived).split(' ').map(Number);
+    if (came === count) return times;
+    failures[sender] = `failed: of ${count} datagrams ${came} arrived`;
+  };
+  try {
+    for (const pair of pairs) await measure(pair, warmUp);
+    for (let turn = 0; turn < windows; turn++) {
+      for (const pair of pairs) {
+        const times = await measure(pair, window);
+        times?.forEach((time, at) => {
+          rows.add(`${name}, ${['p50', 'p99'][at]}`, pair.sender, time);
+        });
+      }
+    }
+  } finally {
+    for (const { child, arrivals } of pairs) for (const one of [child, arrivals]) one?.end();
+  }
+  return { rows: rows.medians(), failures };
 }
 
 /** Sends one batch: what the kernel accepted must arrive, byte for byte. Returns why a sender is not worth measuring. */

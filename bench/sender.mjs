@@ -1,14 +1,19 @@
 /**
  * One JavaScript sender, a process of its own: `sender.mjs KIND key=value ...`. It answers the lines that `crates/peers`
- * answers: `once`, or the milliseconds of a slice.
+ * answers: `once`, or the milliseconds of a slice. `turns=true`: the event loop turns after each batch. To `idle COUNT` it sends
+ * so many datagrams, one at a time, each in a turn in which there is nothing else to do, and prints `sent`: the time of its
+ * sending stands in each, as `wasi-udp-peers arrivals` reads it.
  */
 import { createInterface } from 'node:readline';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { notBuilt } from './not-built.mjs';
 
 const [kind, ...words] = process.argv.slice(2);
 const options = Object.fromEntries(words.map((word) => word.split(/=(.*)/s).slice(0, 2)));
 const batch = Number(options.batch);
 const sizes = options.sizes.split(',').map(Number);
 const connected = options.connected === 'true';
+const turns = options.turns === 'true';
 const isIpv6 = options.to.startsWith('[');
 const destinations = options.to.split(',').map((to) => {
   const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(to);
@@ -29,6 +34,33 @@ const kinds = {
       outgoing,
       datas.map((data, i) => ({ data, remoteAddress: addresses[i % addresses.length] })),
     );
+  },
+
+  /** As somebody does who has one datagram at a time: a permit and a list of one for each. */
+  async 'send-one'() {
+    const { outgoing, addresses } = await open();
+    return () => {
+      let accepted = 0;
+      for (let i = 0; i < batch; i++) {
+        if (outgoing.checkSend() === 0n) outgoing.subscribe().block();
+        accepted += Number(outgoing.send([{ data: datas[i], remoteAddress: addresses[i % addresses.length] }]));
+      }
+      return accepted;
+    };
+  },
+
+  /** The queue in front of the stream: what one turn sends leaves together. */
+  async queue() {
+    const { outgoing, addresses } = await open();
+    if (outgoing.queue === undefined) notBuilt('outgoing.queue()');
+    const queue = outgoing.queue();
+    const sendFrom = (first) => {
+      for (let i = first; i < batch; i++) {
+        if (!queue.send(datas[i], addresses[i % addresses.length])) return queue.flush().then(() => sendFrom(i));
+      }
+      return batch;
+    };
+    return () => sendFrom(0);
   },
 
   /** As jco makes them: an address object for each datagram. */
@@ -83,6 +115,24 @@ const kinds = {
       });
   },
 
+  /** Without callbacks; what the kernel has no room for waits in libuv, and so does this. */
+  async 'dgram-quiet'() {
+    const { createSocket } = await import('node:dgram');
+    const socket = createSocket(isIpv6 ? 'udp6' : 'udp4');
+    await new Promise((resolve) => socket.bind(0, resolve));
+    const room = async () => {
+      while (socket.getSendQueueCount() > 0) await nextTurn();
+      return batch;
+    };
+    return () => {
+      for (let i = 0; i < batch; i++) {
+        const { port, host } = destination(i);
+        socket.send(datas[i], port, host);
+      }
+      return socket.getSendQueueCount() > 0 ? room() : batch;
+    };
+  },
+
   async 'bun-sendMany'() {
     const [{ host, port }] = destinations;
     const hostname = isIpv6 ? '::' : '0.0.0.0';
@@ -131,6 +181,7 @@ async function slice(sendBatch, milliseconds) {
     for (let i = 0; i < batches; i++) {
       const result = sendBatch();
       sent += typeof result === 'number' ? result : await result;
+      if (turns) await nextTurn();
     }
     const elapsed = performance.now() - begin;
     if (elapsed < CHUNK) batches *= 2;
@@ -139,10 +190,28 @@ async function slice(sendBatch, milliseconds) {
   return least;
 }
 
+/** Sends so many batches, each after a while in which nothing happened, with the nanoseconds of its sending in it. */
+async function idle(sendBatch, count) {
+  const [{ buffer }] = datas;
+  const stamp = new DataView(buffer);
+  for (let i = 0; i < count; i++) {
+    await sleep(2);
+    stamp.setBigUint64(0, process.hrtime.bigint(), true);
+    await sendBatch();
+  }
+  return 'sent';
+}
+
+function answerTo(line, sendBatch) {
+  const [word, count] = line.split(' ');
+  if (word === 'once') return sendBatch();
+  return word === 'idle' ? idle(sendBatch, Number(count)) : slice(sendBatch, Number(line));
+}
+
 const sendBatch = await kinds[kind]();
 console.log('ready');
 for await (const line of createInterface({ input: process.stdin })) {
-  const answer = line === 'once' ? Promise.resolve().then(sendBatch) : slice(sendBatch, Number(line));
+  const answer = Promise.resolve().then(() => answerTo(line, sendBatch));
   console.log(await answer.catch((error) => `failed: ${error.message}`));
 }
 process.exit();

@@ -2,9 +2,27 @@
 
 const RAW = ['sendto', 'sendmmsg', 'segment'];
 
+/** The rows of request and response, and how many times less than node:dgram the list and the queue take. */
+export function echoTable(report) {
+  return caseTable(report, isOf('echo'), (of) => ({
+    'list: x dgram': of.dgram / of.list,
+    'queue: x dgram': of.dgram / of.queue,
+    'queue: x epoll': of.epoll / of.queue,
+  }));
+}
+
+/** The rows of single datagrams, likewise. */
+export function singleTable(report) {
+  return caseTable(report, isOf('one at a time'), (of) => ({
+    'send-one: x dgram': of['dgram-quiet'] / of['send-one'],
+    'queue: x dgram': of['dgram-quiet'] / of.queue,
+    'queue: x send': of.send / of.queue,
+  }));
+}
+
 /** A row a case of sending: nanoseconds a datagram of each sender, then how many times faster `send` is than its peers. */
 export function sendTable(report) {
-  return caseTable(report, 'send', (of) => {
+  return caseTable(report, isBy('send'), (of) => {
     const raw = Math.min(...RAW.map((sender) => of[sender] ?? Number.POSITIVE_INFINITY));
     return { 'send: x dgram': of.dgram / of.send, 'x best raw': raw / of.send, 'x quinn': of.quinn / of.send };
   });
@@ -12,24 +30,39 @@ export function sendTable(report) {
 
 /** A row a case of receiving, likewise. */
 export function receiveTable(report) {
-  return caseTable(report, 'receive', (of) => ({
+  return caseTable(report, isBy('receive'), (of) => ({
     'receive: x dgram': of.dgram / of.receive,
     'receiveInto: x dgram': of.dgram / of.receiveInto,
   }));
 }
 
-/** A row a case of a guest, likewise. */
+/** A row a case of a guest that sends, likewise. */
 export function guestTable(report) {
-  return caseTable(report, 'guest', (of) => ({
+  return caseTable(report, isOf('guest,'), (of) => ({
     'guest: x ordinary bindings': of['guest-js'] / of.guest,
     'x shim': of['guest-shim'] / of.guest,
     'x raw': (of.segment ?? of.sendto) / of.guest,
     'x quinn': of.quinn / of.guest,
+    'write-behind: x guest': of.guest / of['guest-write-behind'],
   }));
 }
 
-function caseTable({ measured, failures }, ours, ratiosOf) {
-  const names = Object.keys(measured).filter((name) => ours in measured[name]);
+/** A row a case of a guest that receives, likewise. */
+export function guestReceiveTable(report) {
+  return caseTable(report, isOf('guest receives'), (of) => ({
+    'guest: x ordinary bindings': of['guest-js'] / of.guest,
+    'by-1: x ordinary bindings': of['guest-js-by-1'] / of['guest-by-1'],
+    'by-1: x recvfrom': of.recvfrom / of['guest-by-1'],
+  }));
+}
+
+/** Whether a row is of a case whose name begins so. */
+const isOf = (beginning) => (name) => name.startsWith(beginning);
+/** Whether a row is of no such case, and has who it is about. */
+const isBy = (ours) => (name, of) => ours in of && !isOf('one at a time')(name);
+
+function caseTable({ measured, failures }, isHere, ratiosOf) {
+  const names = Object.keys(measured).filter((name) => isHere(name, measured[name]));
   if (names.length === 0) return '';
   const columns = [...new Set(names.flatMap((name) => Object.keys(measured[name])))];
   const rows = names.map((name) => {
@@ -38,9 +71,9 @@ function caseTable({ measured, failures }, ours, ratiosOf) {
     return [name, ...columns.map((column) => (of[column] === undefined ? '-' : digits(of[column]))), ...ratios];
   });
   const head = ['nanoseconds a datagram', ...columns, ...Object.keys(ratiosOf({}))];
-  const notes = names.flatMap((name) =>
-    Object.entries(failures[name] ?? {}).map(([who, why]) => `${name}: ${who} ${why}`),
-  );
+  const notes = Object.entries(failures)
+    .filter(([name]) => names.some(isOf(name)))
+    .flatMap(([name, of]) => Object.entries(of).map(([who, why]) => `${name}: ${who}: ${why}`));
   return [align([head, ...rows]), ...notes].join('\n');
 }
 
@@ -51,8 +84,8 @@ export function targetTable({ targets, limits }) {
   const rows = targets.map(({ case: name, ours, peer, ratio, least, met }) => {
     return [name, `${ours} / ${peer}`, times(ratio), `at least ${times(least)}`, verdict(met)];
   });
-  const others = limits.map(({ case: name, ours, nanoseconds, most, met }) => {
-    return [name, ours, `${digits(nanoseconds)} ns`, `at most ${most} ns`, verdict(met)];
+  const others = limits.map(({ case: name, ours, value, most, unit, met }) => {
+    return [name, ours, `${digits(value)}${unit}`, `at most ${most}${unit}`, verdict(met)];
   });
   return align([['target', 'who is how much faster', 'measured', 'wanted', ''], ...rows, ...others]);
 }
