@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openUdp, parseSocketAddress } from '../dist/index.js';
 import { component, guestCommand, noGuests, runGuest, WAYS } from './support/guests.js';
 import { FAMILIES, Receiver } from './support/receiver.js';
-import { fixture, RUNTIME, run } from './support/runtime.js';
+import { fixture, RUNTIME, run, SMALL_HEAP } from './support/runtime.js';
 
 describe.skipIf(noGuests).each(WAYS)(`real components by way of: %s ${noGuests ?? ''}`, (way) => {
   it('exchange: binds, streams, sends batches, polls with a timeout, receives and verifies', async () => {
@@ -38,6 +38,24 @@ describe.skipIf(noGuests).each(WAYS)(`real components by way of: %s ${noGuests ?
     expect(stderr).toMatch(message);
     expect(code).toBe(1);
   });
+
+  it('pollables without end trap the guest, not its host', async () => {
+    // By way of the shim, each pollable is a call to its worker.
+    const env = { ...SMALL_HEAP, WASI_UDP_TEST_LIMITS: way.startsWith('shim') ? '{ "resources": 500 }' : '{}' };
+    const { code, stdout, stderr } = await runGuest(way, 'traps', ['subscribe-storm'], 'all', env);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: 'before\n' });
+    expect(stderr).toMatch(/a guest may hold \d+ resources \(limits.resources\), it has \d+ and asks for 1 more/);
+  });
+
+  // In the other ways the list is the shim's, or jco's, before it is ours.
+  it.skipIf(way.includes('shim') || way.includes('js'))(
+    'a pollable that is named twenty million times in one poll traps the guest, not its host',
+    async () => {
+      const { code, stdout, stderr } = await runGuest(way, 'traps', ['poll-storm'], 'all', SMALL_HEAP);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: 'before\n' });
+      expect(stderr).toMatch(/a guest may name 65536 pollables in one poll\(\) \(limits.pollList\), got 20000000/);
+    },
+  );
 
   describe('with rules', () => {
     let receiver: Receiver;

@@ -262,7 +262,7 @@ describe('MeteredOutgoing, a wrapper by delegation', () => {
 
   it('counts what each stream of a guest sends, and its errors', async () => {
     const receiver = await Receiver.open(FAMILIES[0]);
-    const { guest, meters } = metered();
+    const { guest, host, meters } = metered();
     const any = parseSocketAddress('127.0.0.1:0');
     const [, first] = guest.bound(any).stream(receiver.address);
     const [, second] = guest.bound(any).stream();
@@ -276,6 +276,8 @@ describe('MeteredOutgoing, a wrapper by delegation', () => {
     ]);
     first[Symbol.dispose]();
     expect(meters()).toHaveLength(1);
+    host[Symbol.dispose]();
+    expect(meters()).toEqual([]);
     await receiver.until(4);
     await receiver[Symbol.asyncDispose]();
   });

@@ -208,9 +208,24 @@ describe('a hostile guest', () => {
       [1, 'points behind memory'],
       [2, 'gives misaligned blocks'],
       [4, 'traps'],
+      [6, 'receives without end'],
     ])('mode %i: %s', async (mode) => {
       guest.exports.mode.value = mode;
       await traps(receive);
+    });
+
+    it('mode 7: gives one block for everything, and the guest hurts itself alone', async () => {
+      guest.exports.mode.value = 7;
+      receive();
+      expect([guest.word(12), guest.word(16)]).toEqual([70_000, 6]);
+      await traps(() => guest.exports['drop_outgoing']!(guest.incoming));
+    });
+
+    it('receives without end: few batches are made', () => {
+      guest.exports.mode.value = 6;
+      expect(receive).toThrow(
+        /cabi_realloc of the guest may not call imports, got 4 calls to receive within each other/,
+      );
     });
 
     it.each([

@@ -30,6 +30,15 @@ int main(int argc, char **argv) {
   } else if (strcmp(rule, "poll-nothing") == 0) {
     uint32_t ready[2];
     poll_poll(NULL, 0, ready);
+  } else if (strcmp(rule, "poll-storm") == 0) {
+    uint32_t count = 20000000, ready[2];
+    handle *pollables = malloc(count * sizeof *pollables);
+    CHECK(pollables != NULL);
+    pollables[0] = clock_subscribe_duration(0);
+    for (uint32_t i = 1; i < count; i++) pollables[i] = pollables[0];
+    poll_poll(pollables, count, ready);
+  } else if (strcmp(rule, "subscribe-storm") == 0) {
+    for (;;) incoming_subscribe(incoming);
   } else if (strcmp(rule, "unreachable") == 0) {
     __builtin_trap();
   } else {

@@ -3,6 +3,7 @@ export { DatagramWriter } from './batch/datagram-writer.js';
 export { IncomingBatch } from './batch/incoming-batch.js';
 export { AbortError, type ErrorCode, SocketError, Trap } from './errors.js';
 export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
+export type { Limits } from './host/limits.js';
 export { type Meter, type MeteredOptions, MeteredOutgoing } from './host/metered-outgoing.js';
 export type { HostOutgoingDatagramStream } from './host/outgoing.js';
 export { type Resource, ResourceTable } from './host/resource-table.js';

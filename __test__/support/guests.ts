@@ -27,8 +27,14 @@ export function component(name: string): string {
 type Rules = { bind?: string; send?: string; receive?: string }[];
 
 /** Runs a guest in that way, by default with every address allowed. */
-export function runGuest(way: Way, name: string, args: string[] = [], allow: 'all' | Rules = 'all'): Promise<Finished> {
-  return run(guestCommand(way, name, args, allow));
+export function runGuest(
+  way: Way,
+  name: string,
+  args: string[] = [],
+  allow: 'all' | Rules = 'all',
+  env: Record<string, string> = {},
+): Promise<Finished> {
+  return run(guestCommand(way, name, args, allow), { env });
 }
 
 /** The command that does it. */

@@ -18,6 +18,10 @@ export const noInterrupt: string | undefined = isDeno
 /** The command that runs a script in the runtime of these tests. */
 export const RUNTIME: string[] = isDeno ? [process.execPath, 'run', '-A'] : [process.execPath];
 
+/** The environment of a process that ends where its heap grows beyond 256 MB; of Node.js, since others have no such limit. */
+export const SMALL_HEAP: Record<string, string> =
+  isDeno || 'Bun' in globalThis ? {} : { NODE_OPTIONS: '--max-old-space-size=256' };
+
 /** The path of a script in fixtures/. */
 export function fixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));

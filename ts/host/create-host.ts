@@ -2,8 +2,10 @@ import type { Pollable } from '../readiness/pollable.js';
 import { type Allow, policyOf } from '../rules/policy.js';
 import { coreForms } from './core/functions.js';
 import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
-import { guestInterfaces } from './guest.js';
+import { dropOf, guestInterfaces } from './guest.js';
 import { guestPoll, type MixedPoll } from './guest-poll.js';
+import { GuestSockets } from './guest-sockets.js';
+import { type Limits, limitsOf } from './limits.js';
 import { monotonicClock } from './monotonic-clock.js';
 import { type HostOutgoingDatagramStream, TableOutgoing } from './outgoing.js';
 import { ResourceTable } from './resource-table.js';
@@ -15,6 +17,8 @@ export interface HostOptions {
   async?: boolean;
   /** Whether runs of equal datagrams may leave as one UDP_SEGMENT message: see `openUdp`. */
   segmentation?: boolean;
+  /** How much of the host the guest may use: see `Limits`, each of which has a generous default. */
+  limits?: Limits;
   /** Puts an implementation of one's own around the host's outgoing streams, such as a `MeteredOutgoing`. */
   outgoing?: (outgoing: HostOutgoingDatagramStream, table: ResourceTable) => HostOutgoingDatagramStream;
 }
@@ -45,8 +49,8 @@ export function createHost(options: HostOptions = {}): UdpHost {
 
 /** How a host's pollables get along with those of another host. */
 export interface Neighbours {
-  /** Makes the guest's object of a pollable, where the guest's `poll` is another host's. It owns ours. */
-  readonly pollable?: (pollable: Pollable) => object;
+  /** Makes the guest's object of a pollable, where the guest's `poll` is another host's; `drop` is to be called with its end. */
+  readonly pollable?: (pollable: Pollable, drop: () => void) => object;
   /** Waits on both, where the guest's `poll` is ours. */
   readonly mixed?: MixedPoll;
 }
@@ -54,23 +58,32 @@ export interface Neighbours {
 /** As `createHost`, beside another host. */
 export function assembleHost(options: HostOptions, neighbours: Neighbours = {}): UdpHost {
   const policy = policyOf(options.allow ?? []);
-  const table = new ResourceTable();
+  const limits = limitsOf(options.limits);
+  const table = new ResourceTable(limits.resources);
   const own = new TableOutgoing(table);
   const outgoing = options.outgoing?.(own, table) ?? own;
-  const sockets = { policy, segmentation: options.segmentation };
-  const poll = guestPoll({ table, outgoing }, options.async ?? false, neighbours.mixed);
-  const { pollable = (one: Pollable) => new poll.Pollable(table.push(one)) } = neighbours;
-  const interfaces = guestInterfaces({ table, outgoing, sockets, pollable });
+  const sockets = new GuestSockets({ policy, segmentation: options.segmentation }, limits.sockets);
+  const context = { table, outgoing, sockets, limits };
+  const drop = dropOf(context);
+  const poll = guestPoll(context, options.async ?? false, neighbours.mixed);
+  const pollable = (one: Pollable) => {
+    const handle = table.push(one);
+    return neighbours.pollable?.(one, () => drop(handle)) ?? new poll.Pollable(handle);
+  };
+  const interfaces = guestInterfaces({ ...context, pollable });
   const clock = monotonicClock(pollable);
-  const forms = coreForms({ table, outgoing, sockets });
-  const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) => attachCoreForms(table, forms[name], to);
+  const forms = coreForms(context, neighbours.mixed);
+  const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) =>
+    attachCoreForms(table, drop, forms[name], to);
   attach('wasi:sockets/udp-create-socket', interfaces.udpCreateSocket);
   attach('wasi:sockets/instance-network', interfaces.instanceNetwork);
   attach('wasi:sockets/udp', interfaces.udp);
-  // Another host's pollables are objects, which a core form never sees.
-  if (neighbours.pollable === undefined) attach('subscribe', interfaces.udp);
-  if (neighbours.pollable === undefined && neighbours.mixed === undefined && !options.async)
-    attach('wasi:io/poll', poll);
+  // Another host's pollables are objects, which a core form never sees; but `poll` sees the numbers that they stand for.
+  if (neighbours.pollable === undefined) {
+    attach('subscribe', interfaces.udp);
+    if (!options.async) attach('wasi:io/poll', poll);
+    if (!options.async && neighbours.mixed === undefined) attach('pollable', poll);
+  }
   return {
     ...interfaces,
     poll,
@@ -89,6 +102,12 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
       'wasi:io/poll': poll,
       'wasi:clocks/monotonic-clock': clock,
     }),
-    [Symbol.dispose]: () => table[Symbol.dispose](),
+    [Symbol.dispose]() {
+      try {
+        for (const handle of table.handles()) drop(handle);
+      } finally {
+        table[Symbol.dispose]();
+      }
+    },
   };
 }

@@ -1,15 +1,21 @@
 import { Trap } from '../errors.js';
 import { Pollable, poll } from '../readiness/pollable.js';
-import { cabiRep, type GuestContext, type GuestResource, guestResources } from './guest.js';
+import { Distinct } from './distinct.js';
+import { cabiRep, dropOf, type GuestContext, type GuestResource, guestResources } from './guest.js';
+import { checkPollList } from './limits.js';
 import type { Resource } from './resource-table.js';
 
 /** Waits on our pollables and another host's together, as `poll.poll` does. */
 export type MixedPoll = (list: readonly object[]) => Uint32Array;
 
 /** `wasi:io/poll` for a guest: blocking, or with promises where the guest's stack can be suspended (`async`). */
-export function guestPoll(context: Pick<GuestContext, 'table' | 'outgoing'>, async: boolean, mixed?: MixedPoll) {
-  const { table } = context;
-  const Guest = guestResources(context);
+export function guestPoll(
+  context: Pick<GuestContext, 'table' | 'outgoing' | 'limits'>,
+  async: boolean,
+  mixed?: MixedPoll,
+) {
+  const { table, limits } = context;
+  const Guest = guestResources(dropOf(context));
   const pollableOf = (self: GuestResource) => table.get(self[cabiRep] as Resource<Pollable>, Pollable);
 
   class GuestPollable extends Guest {
@@ -30,14 +36,18 @@ export function guestPoll(context: Pick<GuestContext, 'table' | 'outgoing'>, asy
     Object.prototype.isPrototypeOf.call(GuestPollable.prototype, value);
 
   function pollList(list: readonly object[]): Uint32Array | Promise<Uint32Array> {
-    if (list.every(isOurs)) {
-      const ours = list.map(pollableOf);
-      return async ? poll.wait(ours) : poll.poll(ours);
+    checkPollList(list.length, limits);
+    const distinct = new Distinct(list);
+    const { values } = distinct;
+    if (values.every(isOurs)) {
+      const ours = values.map(pollableOf);
+      if (!async) return distinct.entries(poll.poll(ours));
+      return poll.wait(ours).then((ready) => distinct.entries(ready));
     }
     if (mixed === undefined) {
       throw new Trap('poll() got a pollable of another host: take createHost from wasi-udp/jco, which waits on both');
     }
-    return mixed(list.map((one) => (isOurs(one) ? pollableOf(one) : one)));
+    return distinct.entries(mixed(values.map((one) => (isOurs(one) ? pollableOf(one) : one))));
   }
 
   return { Pollable: GuestPollable, poll: pollList };

@@ -4,7 +4,10 @@ import { Pollable } from '../readiness/pollable.js';
 import type { IpAddressFamily, IpSocketAddress } from '../rules/address.js';
 import { IncomingDatagramStream } from '../socket/incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
-import { UdpSocket, type UdpSocketOptions } from '../socket/udp-socket.js';
+import { UdpSocket } from '../socket/udp-socket.js';
+import type { GuestSockets } from './guest-sockets.js';
+import type { Limits } from './limits.js';
+import { Network } from './network.js';
 import type { HostOutgoingDatagramStream } from './outgoing.js';
 import type { Resource, ResourceTable } from './resource-table.js';
 
@@ -16,7 +19,8 @@ const cabiDispose: unique symbol = Symbol.for('cabiDispose') as never;
 export interface GuestContext {
   readonly table: ResourceTable;
   readonly outgoing: HostOutgoingDatagramStream;
-  readonly sockets: UdpSocketOptions;
+  readonly sockets: GuestSockets;
+  readonly limits: Required<Limits>;
   /** The guest's object for a pollable, which it owns. */
   pollable(pollable: Pollable): object;
 }
@@ -26,19 +30,19 @@ export interface GuestResource extends Disposable {
   readonly [cabiRep]: number;
 }
 
-/** The class of a guest's objects. */
-export function guestResources(
-  context: Pick<GuestContext, 'table' | 'outgoing'>,
-): new (
-  handle: number,
-) => GuestResource {
-  const { table, outgoing } = context;
-  const drop = (handle: number) => {
-    if (!table.has(handle)) return;
-    const isOutgoing = table.holds(handle, OutgoingDatagramStream);
-    if (isOutgoing) outgoing.drop(handle as Resource<OutgoingDatagramStream>);
-    else table.drop(handle);
+/** Drops the resource of a handle, where it is not dropped yet. */
+export type Drop = (handle: number) => void;
+
+/** What drops a guest's resources, each by whoever is to hear of it. */
+export function dropOf({ table, outgoing }: Pick<GuestContext, 'table' | 'outgoing'>): Drop {
+  return (handle) => {
+    if (table.holds(handle, OutgoingDatagramStream)) outgoing.drop(handle);
+    else if (table.has(handle)) table.drop(handle);
   };
+}
+
+/** The class of a guest's objects. */
+export function guestResources(drop: Drop): new (handle: number) => GuestResource {
   // A guest that trapped drops nothing itself: what its objects stood for goes when they are collected.
   const forgotten = new FinalizationRegistry(drop);
 
@@ -65,17 +69,13 @@ export function guestResources(
 /** The interfaces of wasi:sockets that a guest imports for UDP, in the conventions of jco. */
 export function guestInterfaces(context: GuestContext) {
   const { table, outgoing } = context;
-  const Guest = guestResources(context);
+  const Guest = guestResources(dropOf(context));
   const socketOf = (self: GuestResource) => table.get(self[cabiRep] as Resource<UdpSocket>, UdpSocket);
   const incomingOf = (self: GuestResource) =>
     table.get(self[cabiRep] as Resource<IncomingDatagramStream>, IncomingDatagramStream);
   const handleOf = (self: GuestResource) => self[cabiRep] as Resource<OutgoingDatagramStream>;
 
-  /** `network`: an opaque token. What a guest may do is the host's to say, whatever network it names. */
-  class Network {}
-  // Where the core form gave it out, it stands in the table.
-  Object.assign(Network, { [cabiDispose]: (handle: number) => table.has(handle) && table.drop(handle) });
-  const theNetwork = new Network();
+  class GuestNetwork extends Guest {}
 
   class GuestUdpSocket extends Guest {
     startBind(_network: unknown, local: IpSocketAddress): void {
@@ -85,7 +85,9 @@ export function guestInterfaces(context: GuestContext) {
       socketOf(this).finishBind();
     }
     stream(remote?: IpSocketAddress): [GuestIncoming, GuestOutgoing] {
-      const [incomingStream, outgoingStream] = socketOf(this).stream(remote);
+      const socket = socketOf(this);
+      table.demand(2);
+      const [incomingStream, outgoingStream] = socket.stream(remote);
       return [new GuestIncoming(table.push(incomingStream)), new GuestOutgoing(table.push(outgoingStream))];
     }
     localAddress(): IpSocketAddress {
@@ -145,14 +147,15 @@ export function guestInterfaces(context: GuestContext) {
     udp: { UdpSocket: GuestUdpSocket, IncomingDatagramStream: GuestIncoming, OutgoingDatagramStream: GuestOutgoing },
     udpCreateSocket: {
       createUdpSocket(family: IpAddressFamily) {
-        return new GuestUdpSocket(table.push(new UdpSocket(family, context.sockets)));
+        table.demand(1);
+        return new GuestUdpSocket(table.push(context.sockets.open(family)));
       },
     },
     network: {
-      Network,
+      Network: GuestNetwork,
       /** The error-code of a wasi:io error, where it came from a socket: of the TypeScript side, a SocketError. */
       networkErrorCode: (error: unknown) => (error instanceof SocketError ? error.payload : undefined),
     },
-    instanceNetwork: { instanceNetwork: () => theNetwork },
+    instanceNetwork: { instanceNetwork: () => new GuestNetwork(table.push(new Network())) },
   };
 }

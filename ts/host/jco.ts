@@ -5,6 +5,7 @@ import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
 import { shimPollable } from './shim-pollable.js';
 
 export type { HostOptions, UdpHost } from './create-host.js';
+export type { Limits } from './limits.js';
 
 /**
  * wasi:sockets/udp for `new WASIShim({ udpSockets: udpSockets({ allow }) })` of preview2-shim: all else stays the shim's, and

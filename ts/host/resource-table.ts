@@ -17,20 +17,45 @@ const END = 2 ** 30;
 /** The resources of one guest by their handles. A handle names one resource, and after its drop no other one soon. */
 export class ResourceTable implements Disposable {
   readonly #resources = new Map<number, Disposable>();
+  /** By handles: on whose behalf a resource was taken in, where somebody said so. */
+  readonly #owners = new Map<number, object>();
+  readonly #limit: number;
   #next = FIRST;
+
+  /** `limit`: how many resources it may hold. Default: any number. */
+  constructor(limit = Infinity) {
+    this.#limit = limit;
+  }
 
   /** How many resources the table holds. */
   get size(): number {
     return this.#resources.size;
   }
 
-  /** Takes a resource in; its handle. */
-  push<T extends Disposable>(value: T): Resource<T> {
+  /** Traps where the table has no room for so many resources more: asked before they are made. */
+  demand(count: number): void {
+    if (this.size + count <= this.#limit) return;
+    throw new Trap(
+      `a guest may hold ${this.#limit} resources (limits.resources), it has ${this.size} and asks for ${count} more: ` +
+        'drop what is no longer used, or raise the limit',
+    );
+  }
+
+  /** Takes a resource in; its handle. Traps where the table is full. `owner`: whose resources `handles` tells apart. */
+  push<T extends Disposable>(value: T, owner?: object): Resource<T> {
+    this.demand(1);
     while (this.#resources.has(this.#next)) this.#advance();
     const handle = this.#next;
     this.#resources.set(handle, value);
+    if (owner !== undefined) this.#owners.set(handle, owner);
     this.#advance();
     return handle as Resource<T>;
+  }
+
+  /** The handles of an owner's resources; of all, where none is named. */
+  handles(owner?: object): number[] {
+    if (owner === undefined) return [...this.#resources.keys()];
+    return [...this.#owners].filter(([, its]) => its === owner).map(([handle]) => handle);
   }
 
   has(handle: number): boolean {
@@ -56,7 +81,7 @@ export class ResourceTable implements Disposable {
   /** Takes the resource of a handle out, alive; traps as `get` does. */
   take<T extends Disposable>(handle: Resource<T>, type: Type<T>): T {
     const value = this.get(handle, type);
-    this.#resources.delete(handle);
+    this.#forget(handle);
     return value;
   }
 
@@ -64,7 +89,7 @@ export class ResourceTable implements Disposable {
   drop(handle: number): void {
     const value = this.#resources.get(handle);
     if (value === undefined) throw new Trap(`handle ${handle} names nothing: drop each handle once`);
-    this.#resources.delete(handle);
+    this.#forget(handle);
     value[Symbol.dispose]();
   }
 
@@ -72,7 +97,13 @@ export class ResourceTable implements Disposable {
   [Symbol.dispose](): void {
     const values = [...this.#resources.values()];
     this.#resources.clear();
+    this.#owners.clear();
     for (const value of values) value[Symbol.dispose]();
+  }
+
+  #forget(handle: number): void {
+    this.#resources.delete(handle);
+    this.#owners.delete(handle);
   }
 
   #advance(): void {

@@ -19,17 +19,43 @@ interface ShimPollable extends Disposable {
   block(): void;
 }
 
+/** Ends twins that a guest left behind, which trapped; the shim itself drops its part of them. */
+const forgotten = new FinalizationRegistry<() => void>((end) => end());
+
 /**
  * A pollable of the shim that is ready exactly when ours is, for the shim's own `poll.poll` and its clocks, stdin and TCP.
  *
  * The shim waits in a worker. There the same socket is polled; what the kernel does not know (datagrams that the engine has
  * kept, a permit that needs no poll, a rate) is told through shared memory, after each use of the socket. Asked alone, the
  * pollable asks ours, and no worker is involved.
+ *
+ * Calls `dropped` once it is disposed, or collected.
  */
-export function shimPollable(pollable: Pollable): ShimPollable {
+export function shimPollable(pollable: Pollable, dropped = () => {}): ShimPollable {
   const [source] = Pollable.sources([pollable]) as [Source];
   const { event } = source;
   const cell: Cell = new BigInt64Array(new SharedArrayBuffer(16));
+  const end = tellAlways(pollable, source, cell, dropped);
+  const number = event === undefined ? 0 : native.descriptor(event.descriptor.socket);
+  const id = callExtension(WORKER, 'subscribe', [number, event?.interest ?? 0, cell]) as number;
+  const stream = inputStreamCreate(id);
+  const twin = stream.subscribe() as unknown as ShimPollable;
+  forgotten.register(twin, end, twin);
+  const drop = twin[Symbol.dispose];
+  return Object.assign(twin, {
+    ready: () => pollable.ready(),
+    block: () => pollable.block(),
+    [Symbol.dispose]() {
+      forgotten.unregister(twin);
+      end();
+      drop.call(twin);
+      (stream as unknown as Disposable)[Symbol.dispose]();
+    },
+  });
+}
+
+/** Keeps the cell up to date until the function that is returned is called. Knows no twin, which may be collected meanwhile. */
+function tellAlways(pollable: Pollable, source: Source, cell: Cell, ended: () => void): () => void {
   const tell = () => {
     let isReady = true;
     try {
@@ -40,20 +66,10 @@ export function shimPollable(pollable: Pollable): ShimPollable {
     }
     Atomics.store(cell, FLAG, isReady ? KNOWN : 0n);
   };
-  const number = event === undefined ? 0 : native.descriptor(event.descriptor.socket);
-  const id = callExtension(WORKER, 'subscribe', [number, event?.interest ?? 0, cell]) as number;
-  const stream = inputStreamCreate(id);
-  const twin = stream.subscribe() as unknown as ShimPollable;
-  const unobserve = event?.descriptor.observe(tell);
+  const unobserve = source.event?.descriptor.observe(tell);
   tell();
-  const drop = twin[Symbol.dispose];
-  return Object.assign(twin, {
-    ready: () => pollable.ready(),
-    block: () => pollable.block(),
-    [Symbol.dispose]() {
-      unobserve?.();
-      drop.call(twin);
-      (stream as unknown as Disposable)[Symbol.dispose]();
-    },
-  });
+  return () => {
+    unobserve?.();
+    ended();
+  };
 }

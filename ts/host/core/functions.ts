@@ -3,11 +3,16 @@ import { ERROR_CODES, SocketError, Trap } from '../../errors.js';
 import { Pollable, poll } from '../../readiness/pollable.js';
 import type { IpAddressFamily, IpSocketAddress } from '../../rules/address.js';
 import { encodeAddress } from '../../rules/address.js';
+import { Permit } from '../../rules/permit.js';
 import { IncomingDatagramStream } from '../../socket/incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from '../../socket/outgoing-datagram-stream.js';
 import { UdpSocket } from '../../socket/udp-socket.js';
-import type { GuestContext } from '../guest.js';
+import { Distinct } from '../distinct.js';
+import { cabiRep, type GuestContext } from '../guest.js';
+import type { MixedPoll } from '../guest-poll.js';
+import { checkPollList } from '../limits.js';
 import { monotonicClock } from '../monotonic-clock.js';
+import { Network } from '../network.js';
 import { TableOutgoing } from '../outgoing.js';
 import type { Resource } from '../resource-table.js';
 import { ADDRESS_BYTES, FLAT_ADDRESS, liftFlatAddress, writeAddress } from './address-layout.js';
@@ -15,10 +20,8 @@ import { lowerBatch, OutgoingList } from './datagram-lists.js';
 import type { Handles, Type } from './handles.js';
 import type { GuestMemory } from './memory.js';
 
-/** An opaque `network`, where the guest's numbers come from the table. */
-export class Network {
-  [Symbol.dispose](): void {}
-}
+/** Calls to receive within each other that are served, each of which takes a batch of 4 MB; the ABI would have none. */
+const MOST_RECEIVES = 4;
 
 /** What a core function works with: one of each a component instance and function. */
 export interface Abi {
@@ -39,8 +42,8 @@ export interface CoreForm {
  * The core forms of the UDP interfaces and of poll, by their names in the WIT: they read and write the guest's memory, and
  * leave the rules to the very resources that the ordinary forms use.
  */
-export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'sockets'>) {
-  const { table, outgoing } = context;
+export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: MixedPoll) {
+  const { table, outgoing, sockets, limits } = context;
 
   /** Writes `result<T, error-code>` of so many bytes: `ok` writes T at `pointer + at`. Nothing is done where it has no room. */
   function result(memory: GuestMemory, pointer: number, size: number, at: number, ok: (value: number) => void): void {
@@ -101,7 +104,8 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
         const name: IpAddressFamily | undefined = (['ipv4', 'ipv6'] as const)[family];
         if (name === undefined) throw new Trap(`an ip-address-family is 0 or 1, the guest gave ${family}`);
         result(memory, pointer, 8, 4, (at) => {
-          memory.words[at >>> 2] = handles.own(new UdpSocket(name, context.sockets), UdpSocket);
+          table.demand(1);
+          memory.words[at >>> 2] = handles.own(sockets.open(name), UdpSocket);
         });
       },
   };
@@ -125,6 +129,7 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
         if (isSome >>> 0 > 1) throw new Trap(`an option is case 0 or 1, the guest gave ${isSome}`);
         const remote = isSome === 1 ? liftFlatAddress(rest, 0) : undefined;
         result(memory, rest[FLAT_ADDRESS]!, 12, 4, (at) => {
+          table.demand(2);
           const [incoming, outgoingStream] = self.stream(remote);
           memory.words[at >>> 2] = handles.own(incoming, IncomingDatagramStream);
           memory.words[(at >>> 2) + 1] = handles.own(outgoingStream, OutgoingDatagramStream);
@@ -132,6 +137,8 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       },
   };
 
+  /** Calls to receive that are going on: the guest's allocator may receive, too. */
+  let receives = 0;
   const receive: CoreForm = {
     only: IncomingDatagramStream,
     lower: ({ memory, handles }) => {
@@ -139,18 +146,40 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       let spare: IncomingBatch | undefined;
       return (handle: number, max: bigint, pointer: number) => {
         const self = table.get(handles.handle(handle, IncomingDatagramStream), IncomingDatagramStream);
+        if (receives === MOST_RECEIVES) {
+          throw new Trap(
+            `cabi_realloc of the guest may not call imports, got ${MOST_RECEIVES} calls to receive within each other: ` +
+              'only allocate there',
+          );
+        }
         const batch = spare ?? new IncomingBatch();
         spare = undefined;
-        result(memory, pointer, 12, 4, (at) => {
-          self.receiveInto(batch, BigInt.asUintN(64, max));
-          const list = lowerBatch(batch, memory);
-          memory.words[at >>> 2] = list;
-          memory.words[(at >>> 2) + 1] = batch.count;
-        });
-        spare = batch;
+        receives += 1;
+        try {
+          result(memory, pointer, 12, 4, (at) => {
+            self.receiveInto(batch, BigInt.asUintN(64, max));
+            const list = lowerBatch(batch, memory);
+            memory.words[at >>> 2] = list;
+            memory.words[(at >>> 2) + 1] = batch.count;
+          });
+        } finally {
+          receives -= 1;
+          spare = batch;
+        }
       };
     },
   };
+
+  // A host of one's own around the streams takes objects, of which no more are made than it permits; the table's streams
+  // read the list where it lies.
+  const permits = outgoing instanceof TableOutgoing ? undefined : new WeakMap<OutgoingDatagramStream, Permit>();
+  function permitOf(self: Resource<OutgoingDatagramStream>): Permit | undefined {
+    if (permits === undefined) return undefined;
+    const stream = table.get(self, OutgoingDatagramStream);
+    const permit = permits.get(stream) ?? new Permit();
+    permits.set(stream, permit);
+    return permit;
+  }
 
   const checkSend: CoreForm = {
     only: OutgoingDatagramStream,
@@ -158,12 +187,16 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       ({ memory, handles }) =>
       (handle: number, pointer: number) => {
         const self = handles.handle(handle, OutgoingDatagramStream);
-        result(memory, pointer, 16, 8, (at) => memory.setU64(at, outgoing.checkSend(self)));
+        const permit = permitOf(self);
+        permit?.revoke();
+        result(memory, pointer, 16, 8, (at) => {
+          const granted = outgoing.checkSend(self);
+          permit?.grant(Number(granted));
+          memory.setU64(at, granted);
+        });
       },
   };
 
-  // A host of one's own around the streams takes objects; the table's streams read the list where it lies.
-  const takesObjects = !(outgoing instanceof TableOutgoing);
   const send: CoreForm = {
     only: OutgoingDatagramStream,
     lower: ({ memory, handles }) => {
@@ -171,9 +204,11 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       return (handle: number, datagrams: number, length: number, pointer: number) => {
         const self = handles.handle(handle, OutgoingDatagramStream);
         const stream = table.get(self, OutgoingDatagramStream);
+        const permit = permitOf(self);
         result(memory, pointer, 16, 8, (at) => {
           list.at(datagrams, length);
-          const sent = takesObjects ? outgoing.send(self, list.objects()) : stream.sendInPlace(list);
+          if (list.length > 0) permit?.use('send', list.length);
+          const sent = permit === undefined ? stream.sendInPlace(list) : outgoing.send(self, list.objects());
           memory.setU64(at, sent);
         });
       };
@@ -189,6 +224,18 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       },
   };
 
+  /** The pollable of a number; of another host's an object with its number, which is what that host's `poll` asks for. */
+  function pollableOf(handles: Handles, number: number): object {
+    if (mixed !== undefined) {
+      const rep = handles.rep(number);
+      if (!table.has(rep)) return { [cabiRep]: rep };
+    }
+    return table.get(handles.handle(number, Pollable), Pollable);
+  }
+
+  const pollAll = (list: readonly object[]): Uint32Array =>
+    list.every((one) => one instanceof Pollable) ? poll.poll(list) : mixed!(list);
+
   const pollList: CoreForm = {
     only: Pollable,
     lower:
@@ -197,10 +244,9 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
         const count = length >>> 0;
         const area = memory.look().area(pointer, 8, 4);
         const first = memory.area(list, count * 4, 4) >>> 2;
-        const pollables = Array.from(memory.words.subarray(first, first + count), (handle) =>
-          table.get(handles.handle(handle, Pollable), Pollable),
-        );
-        const ready = poll.poll(pollables);
+        checkPollList(count, limits);
+        const distinct = new Distinct(memory.words.subarray(first, first + count));
+        const ready = distinct.entries(pollAll(distinct.values.map((number) => pollableOf(handles, number))));
         const block = memory.allocate(ready.length * 4, 4);
         memory.words.set(ready, block >>> 2);
         memory.words[area >>> 2] = block;
@@ -282,8 +328,9 @@ export function coreForms(context: Pick<GuestContext, 'table' | 'outgoing' | 'so
       '[method]incoming-datagram-stream.subscribe': subscribe(IncomingDatagramStream),
       '[method]outgoing-datagram-stream.subscribe': outgoingSubscribe,
     },
-    'wasi:io/poll': {
-      poll: pollList,
+    'wasi:io/poll': { poll: pollList },
+    /** Of wasi:io/poll, what a single pollable does. */
+    pollable: {
       '[method]pollable.ready': ofPollable((self) => (self.ready() ? 1 : 0)),
       '[method]pollable.block': ofPollable((self) => self.block()),
     },

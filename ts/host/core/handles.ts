@@ -1,4 +1,5 @@
 import { Trap } from '../../errors.js';
+import type { Drop } from '../guest.js';
 import type { Resource, ResourceTable } from '../resource-table.js';
 
 /** A type of resources. */
@@ -10,6 +11,8 @@ export interface Handles {
   handle<T extends Disposable>(number: number, type: Type<T>): Resource<T>;
   /** Traps where the number names nothing: of resources that another host may have given. */
   live(number: number): void;
+  /** The number of whatever resource it is, ours or another host's. Traps where there is none. */
+  rep(number: number): number;
   /** A number for a resource that the guest owns from now on. */
   own<T extends Disposable>(value: T, type: Type<T>): number;
 }
@@ -31,6 +34,11 @@ export class PlainHandles implements Handles {
     if (!this.#table.has(number)) throw unknown(number);
   }
 
+  rep(number: number): number {
+    this.live(number);
+    return number;
+  }
+
   own<T extends Disposable>(value: T): number {
     return this.#table.push(value);
   }
@@ -48,7 +56,10 @@ export type JcoTable = number[] & { _createdReps?: Set<number> };
 /** The type of the resources in a table, as far as it is known: a factory is told its tables, but not which is which. */
 const typeOf = new WeakMap<JcoTable, Type<Disposable>>();
 
-/** What jco made for a guest that is gone: the guest drops nothing itself where it trapped. */
+/** For each table what its resources are known by: their owner, which does not keep the table alive. */
+const ownerOf = new WeakMap<JcoTable, object>();
+
+/** Drops what a guest that is gone has left: it drops nothing itself where it trapped. */
 const forgotten = new FinalizationRegistry<() => void>((drop) => drop());
 
 /** The number of the resource in an entry; 0 where the entry is free, or none. */
@@ -65,11 +76,13 @@ function unknown(number: number): Trap {
 /** The handles of a component that jco runs. */
 export class JcoHandles implements Handles {
   readonly #table: ResourceTable;
+  readonly #drop: Drop;
   readonly #tables: readonly JcoTable[];
 
   /** `tables`: in jco's order. `only`: the type of the one table, where there is one. */
-  constructor(table: ResourceTable, tables: readonly JcoTable[], only?: Type<Disposable>) {
+  constructor(table: ResourceTable, drop: Drop, tables: readonly JcoTable[], only?: Type<Disposable>) {
     this.#table = table;
+    this.#drop = drop;
     this.#tables = tables;
     if (tables.length === 1 && only !== undefined) typeOf.set(tables[0]!, only);
   }
@@ -88,14 +101,24 @@ export class JcoHandles implements Handles {
   }
 
   live(number: number): void {
-    if (this.#tables.every((table) => repOf(table, number) === 0)) throw unknown(number);
+    this.rep(number);
+  }
+
+  rep(number: number): number {
+    for (const table of this.#tables) {
+      const rep = repOf(table, number);
+      if (rep !== 0) return rep;
+    }
+    throw unknown(number);
   }
 
   own<T extends Disposable>(value: T, type: Type<T>): number {
     const table = this.#tableFor(type);
-    const rep = this.#table.push(value);
-    const resources = this.#table;
-    forgotten.register(table, () => resources.has(rep) && resources.drop(rep));
+    if (table === undefined) {
+      value[Symbol.dispose]();
+      throw new Trap(`no handle table for a ${type.name} was given: this needs jco 1.35`);
+    }
+    const rep = this.#table.push(value, this.#ownerOf(table));
     table._createdReps?.add(rep);
     const free = table[0]! & ~FLAG;
     if (free === 0) return (table.push(0, rep | FLAG) >> 1) - 1;
@@ -105,12 +128,26 @@ export class JcoHandles implements Handles {
     return free;
   }
 
+  #ownerOf(table: JcoTable): object {
+    let owner = ownerOf.get(table);
+    if (owner === undefined) {
+      const its = {};
+      const resources = this.#table;
+      const drop = this.#drop;
+      forgotten.register(table, () => {
+        for (const handle of resources.handles(its)) drop(handle);
+      });
+      ownerOf.set(table, its);
+      owner = its;
+    }
+    return owner;
+  }
+
   /** The table of a type: the one that is known to be, else one of which nothing is known. */
-  #tableFor(type: Type<Disposable>): JcoTable {
+  #tableFor(type: Type<Disposable>): JcoTable | undefined {
     const found =
       this.#tables.find((table) => typeOf.get(table) === type) ?? this.#tables.find((table) => !typeOf.has(table));
-    if (found === undefined) throw new Trap(`no handle table for a ${type.name} was given: this needs jco 1.35`);
-    typeOf.set(found, type);
+    if (found !== undefined) typeOf.set(found, type);
     return found;
   }
 }

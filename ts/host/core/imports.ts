@@ -1,4 +1,5 @@
 import { Trap } from '../../errors.js';
+import type { Drop } from '../guest.js';
 import type { ResourceTable } from '../resource-table.js';
 import type { CoreForm, CoreFunction, coreForms } from './functions.js';
 import { JcoHandles, type JcoTable, PlainHandles } from './handles.js';
@@ -17,12 +18,17 @@ interface JcoOptions {
 }
 
 /** Gives the functions of an interface in jco's conventions their core forms. */
-export function attachCoreForms(table: ResourceTable, forms: Record<string, CoreForm>, exports: object): void {
+export function attachCoreForms(
+  table: ResourceTable,
+  drop: Drop,
+  forms: Record<string, CoreForm>,
+  exports: object,
+): void {
   for (const [name, form] of Object.entries(forms)) {
     const lower = ({ memory, realloc, resourceTables = [] }: JcoOptions) =>
       form.lower({
         memory: new GuestMemory(() => memory ?? noMemory(), realloc),
-        handles: new JcoHandles(table, resourceTables, form.only),
+        handles: new JcoHandles(table, drop, resourceTables, form.only),
       });
     Object.defineProperty(functionOf(exports, name), cabiLower, { value: lower });
   }
@@ -64,11 +70,12 @@ export function coreImports(table: ResourceTable, forms: Forms, options: CoreImp
   };
   const lowered = (group: Record<string, CoreForm>) =>
     Object.fromEntries(Object.entries(group).map(([name, form]) => [name, form.lower(abi)]));
-  const { subscribe, drops, ...interfaces } = forms;
+  const { subscribe, pollable, drops, ...interfaces } = forms;
   const imports: CoreImports = {};
   for (const [name, group] of [
     ...Object.entries(interfaces),
     ['wasi:sockets/udp', subscribe] as const,
+    ['wasi:io/poll', pollable] as const,
     ...Object.entries(drops),
   ]) {
     imports[`${name}@${version}`] = { ...imports[`${name}@${version}`], ...lowered(group) };
