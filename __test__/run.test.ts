@@ -20,6 +20,17 @@ describe.skipIf(noGuests)(`wasi-udp run ${noGuests ?? ''}`, () => {
     });
   });
 
+  it('tells the time of day, and writes nothing but the result', async () => {
+    const from = Date.now();
+    const { code, stdout } = await wasiUdp([component('clock')]);
+    const until = Date.now();
+    expect(code, stdout).toBe(0);
+    const [resolution, first, last] = stdout.split(' ').map(Number) as [number, number, number];
+    expect(resolution).toBe(1e6);
+    const moments = [from, Math.round(first / 1e6), Math.round(last / 1e6), until];
+    expect(moments).toEqual(moments.toSorted((a, b) => a - b));
+  });
+
   it('exits with failure where the component does', async () => {
     const { code, stdout, stderr } = await wasiUdp([component('environment'), '--', '3']);
     expect({ code, stderr }).toEqual({ code: 1, stderr: '' });

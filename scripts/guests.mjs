@@ -30,6 +30,7 @@ const WORLD = `package wasi-udp:guests;
 world guest {
   import wasi:io/poll@${VERSION};
   import wasi:clocks/monotonic-clock@${VERSION};
+  import wasi:clocks/wall-clock@${VERSION};
   import wasi:sockets/instance-network@${VERSION};
   import wasi:sockets/network@${VERSION};
   import wasi:sockets/udp@${VERSION};

@@ -9,6 +9,7 @@ import { type Limits, limitsOf } from './limits.js';
 import { monotonicClock } from './monotonic-clock.js';
 import { type HostOutgoingDatagramStream, TableOutgoing } from './outgoing.js';
 import { ResourceTable } from './resource-table.js';
+import { wallClock } from './wall-clock.js';
 
 export interface HostOptions {
   /** What the guest may do. Default: nothing. */
@@ -27,6 +28,7 @@ export interface HostOptions {
 export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable {
   readonly poll: ReturnType<typeof guestPoll>;
   readonly monotonicClock: ReturnType<typeof monotonicClock<object>>;
+  readonly wallClock: ReturnType<typeof wallClock>;
   /** The outgoing streams by their handles: for a host that calls without jco. */
   readonly outgoingDatagramStream: HostOutgoingDatagramStream;
   /** The guest's resources. */
@@ -72,12 +74,14 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   };
   const interfaces = guestInterfaces({ ...context, pollable });
   const clock = monotonicClock(pollable);
+  const wall = wallClock();
   const forms = coreForms(context, neighbours.mixed);
   const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) =>
     attachCoreForms(table, drop, forms[name], to);
   attach('wasi:sockets/udp-create-socket', interfaces.udpCreateSocket);
   attach('wasi:sockets/instance-network', interfaces.instanceNetwork);
   attach('wasi:sockets/udp', interfaces.udp);
+  attach('wasi:clocks/wall-clock', wall);
   // Another host's pollables are objects, which a core form never sees; but `poll` sees the numbers that they stand for.
   if (neighbours.pollable === undefined) {
     attach('subscribe', interfaces.udp);
@@ -88,6 +92,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     ...interfaces,
     poll,
     monotonicClock: clock,
+    wallClock: wall,
     outgoingDatagramStream: outgoing,
     table,
     get refused() {
@@ -101,6 +106,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
       'wasi:sockets/instance-network': interfaces.instanceNetwork,
       'wasi:io/poll': poll,
       'wasi:clocks/monotonic-clock': clock,
+      'wasi:clocks/wall-clock': wall,
     }),
     [Symbol.dispose]() {
       try {

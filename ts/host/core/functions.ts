@@ -15,6 +15,7 @@ import { monotonicClock } from '../monotonic-clock.js';
 import { Network } from '../network.js';
 import { TableOutgoing } from '../outgoing.js';
 import type { Resource } from '../resource-table.js';
+import { type Datetime, wallClock } from '../wall-clock.js';
 import { ADDRESS_BYTES, FLAT_ADDRESS, liftFlatAddress, writeAddress } from './address-layout.js';
 import { lowerBatch, OutgoingList } from './datagram-lists.js';
 import type { Handles, Type } from './handles.js';
@@ -272,6 +273,19 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: Mixed
     },
   });
 
+  /** A function that returns a `datetime`: 16 bytes. */
+  const time = (get: () => Datetime): CoreForm => ({
+    lower:
+      ({ memory }) =>
+      (pointer: number) => {
+        const at = memory.look().area(pointer, 16, 8);
+        const { seconds, nanoseconds } = get();
+        memory.setU64(at, seconds);
+        memory.words[(at + 8) >>> 2] = nanoseconds;
+      },
+  });
+  const wall = wallClock();
+
   const dropper = <T extends Disposable>(
     type: Type<T>,
     drop = (handle: Resource<T>) => table.drop(handle),
@@ -340,6 +354,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: Mixed
       'subscribe-instant': clock(({ subscribeInstant }) => subscribeInstant),
       'subscribe-duration': clock(({ subscribeDuration }) => subscribeDuration),
     },
+    'wasi:clocks/wall-clock': { now: time(wall.now), resolution: time(wall.resolution) },
     /** What jco does itself. */
     drops: {
       'wasi:sockets/network': { '[resource-drop]network': dropper(Network) },
