@@ -13,28 +13,26 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { guests } from './guests.mjs';
+import { componentize, MINIMUM_NODE, pythonGuests } from './python.mjs';
+import { runtime } from './runtimes.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-udp-examples-'));
 const at = (...parts) => path.join(folder, ...parts);
 
+const MAIN = path.join(root, 'dist/cli/main.js');
+
 /** The examples, by name. Each prepares a server, runs, and looks at what came of it. */
-const EXAMPLES = { dns, syslog, ping };
+const EXAMPLES = { dns, syslog, ping, python };
 
 /** 10,000 names, each of which dnsmasq makes an address of its own. */
 async function dns() {
-  install('dnsmasq', 'dnsmasq-base');
-  const port = await freePort();
   const addresses = Array.from({ length: 10_000 }, (_, i) => `10.1.${i >> 8}.${i & 255}`);
   const names = addresses.map((address) => `host-${address.replaceAll('.', '-')}.example.test`);
   fs.writeFileSync(at('names.txt'), names.join('\n'));
-  const server = await start('dnsmasq', [
-    ...['--keep-in-foreground', '--conf-file=/dev/null', '--pid-file', '--no-resolv', '--no-hosts'],
-    ...['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${port}`, '--user=root'],
-    '--synth-domain=example.test,10.1.0.0/16,host-',
-  ]);
+  const server = await startDnsmasq('--synth-domain=example.test,10.1.0.0/16,host-');
   try {
-    const { stdout, stderr } = await example('dns.mjs', [`127.0.0.1:${port}`, at('names.txt')]);
+    const { stdout, stderr } = await example('dns.mjs', [server.address, at('names.txt')]);
     const seen = new Map(
       stdout
         .trimEnd()
@@ -45,33 +43,21 @@ async function dns() {
     for (const [i, name] of names.entries()) assert.equal(seen.get(name), addresses[i]);
     return stderr.trimEnd();
   } finally {
-    await stop(server);
+    await stop(server.child);
   }
 }
 
 /** 20,000 lines, each of which rsyslogd must write to its file, in order. */
 async function syslog() {
-  install('rsyslogd', 'rsyslog');
-  const port = await freePort();
   const lines = Array.from({ length: 20_000 }, (_, i) => `line ${i} of the replay${' and more'.repeat(i % 7)}`);
   fs.writeFileSync(at('app.log'), `${lines.join('\n')}\n`);
-  fs.writeFileSync(
-    at('rsyslog.conf'),
-    `module(load="imudp")
-     input(type="imudp" address="127.0.0.1" port="${port}" rcvbufSize="4m")
-     template(name="message" type="string" string="%msg%\\n")
-     action(type="omfile" file="${at('received.log')}" template="message")
-    `,
-  );
-  const server = await start('rsyslogd', ['-n', '-f', at('rsyslog.conf'), '-i', at('rsyslog.pid')]);
+  const server = await startSyslog();
   try {
-    const { stderr } = await example('syslog.mjs', [at('app.log'), `127.0.0.1:${port}`, '10000']);
-    const received = () => (fs.existsSync(at('received.log')) ? fs.readFileSync(at('received.log'), 'utf8') : '');
-    await until(() => received().length >= fs.statSync(at('app.log')).size);
-    assert.deepEqual(received().trimEnd().split('\n'), lines);
+    const { stderr } = await example('syslog.mjs', [at('app.log'), server.address, '10000']);
+    assert.deepEqual(await server.received(lines), lines);
     return stderr.trimEnd();
   } finally {
-    await stop(server);
+    await stop(server.child);
   }
 }
 
@@ -85,9 +71,8 @@ async function ping() {
   server.bind(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
-  const main = path.join(root, 'dist/cli/main.js');
   const command = (...rules) =>
-    run(process.execPath, [main, 'run', component, ...rules, '--', '127.0.0.1', String(port)]);
+    run(process.execPath, [MAIN, 'run', component, ...rules, '--', '127.0.0.1', String(port)]);
   try {
     const allowed = await command('--allow-bind', '0.0.0.0:0', '--allow-send', `127.0.0.1:${port}`);
     assert.equal(allowed.code, 0, allowed.stderr);
@@ -101,14 +86,91 @@ async function ping() {
   }
 }
 
+/** CPython and a program for it: asks dnsmasq where rsyslogd is, and sends it 10,000 lines, one at a time and in order. */
+async function python() {
+  const { node, component } = pythonGuest();
+  const lines = Array.from({ length: 10_000 }, (_, i) => `line ${i} of Python${' and more'.repeat(i % 7)}`);
+  fs.writeFileSync(at('python.log'), `${lines.join('\n')}\n`);
+  const names = await startDnsmasq('--address=/log.example.test/127.0.0.1');
+  const server = await startSyslog().catch(async (error) => {
+    await stop(names.child);
+    throw error;
+  });
+  const command = (...rules) =>
+    run(node, [MAIN, 'run', component, ...rules, '--', names.address, `log.example.test:${server.port}`, '10000'], {
+      input: at('python.log'),
+    });
+  const asks = ['--allow-bind', '0.0.0.0:0', '--allow-send', names.address];
+  try {
+    const denied = await command(...asks);
+    assert.match(denied.stderr, /PermissionError/);
+    const allowed = await command(...asks, '--allow-send', server.address);
+    assert.equal(allowed.code, 0, allowed.stderr);
+    assert.deepEqual(await server.received(lines), lines);
+    return allowed.stderr.trimEnd();
+  } finally {
+    await stop(names.child);
+    await stop(server.child);
+  }
+}
+
+/** The component of the example, and a Node.js that runs it. */
+function pythonGuest() {
+  try {
+    const program = componentize();
+    const isNew = Number.parseInt(process.versions.node, 10) >= MINIMUM_NODE;
+    const [node] = isNew ? [process.execPath] : runtime(`node${MINIMUM_NODE}`);
+    return { node, component: pythonGuests(program).syslog };
+  } catch (error) {
+    throw new Missing(error.message);
+  }
+}
+
+/** dnsmasq, which answers from these options alone. */
+async function startDnsmasq(...options) {
+  install('dnsmasq', 'dnsmasq-base');
+  const port = await freePort();
+  const child = await start('dnsmasq', [
+    ...['--keep-in-foreground', '--conf-file=/dev/null', '--pid-file', '--no-resolv', '--no-hosts'],
+    ...['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${port}`, '--user=root'],
+    ...options,
+  ]);
+  return { child, address: `127.0.0.1:${port}` };
+}
+
+/** rsyslogd, which writes each message to a file as a line; `received(lines)` waits until that many are there. */
+async function startSyslog() {
+  install('rsyslogd', 'rsyslog');
+  const port = await freePort();
+  const log = at(`received-${port}.log`);
+  fs.writeFileSync(
+    at('rsyslog.conf'),
+    `module(load="imudp")
+     input(type="imudp" address="127.0.0.1" port="${port}" rcvbufSize="4m")
+     template(name="message" type="string" string="%msg%\\n")
+     action(type="omfile" file="${log}" template="message")
+    `,
+  );
+  const child = await start('rsyslogd', ['-n', '-f', at('rsyslog.conf'), '-i', at('rsyslog.pid')]);
+  const seen = () => (fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').slice(0, -1) : []);
+  const received = async ({ length }) => {
+    await until(() => seen().length >= length);
+    return seen();
+  };
+  return { child, port, address: `127.0.0.1:${port}`, received };
+}
+
 async function example(file, args) {
   const finished = await run(process.execPath, [path.join(root, 'examples', file), ...args]);
   assert.equal(finished.code, 0, finished.stderr);
   return finished;
 }
 
-function run(file, args) {
-  const child = spawn(file, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+/** Runs a program to its end, with a file or nothing as its standard input. */
+function run(file, args, { input = '/dev/null' } = {}) {
+  const stdin = fs.openSync(input);
+  const child = spawn(file, args, { cwd: root, stdio: [stdin, 'pipe', 'pipe'] });
+  fs.closeSync(stdin);
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk) => (stdout += chunk));
