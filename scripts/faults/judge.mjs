@@ -1,0 +1,46 @@
+/** What is wrong in what a scenario told, and what the caller saw. */
+import os from 'node:os';
+import { codesOf, LATER, TOLD_ONCE } from './errors.mjs';
+
+/**
+ * Judges one refusal. `outcome` has the errors that the caller met, and those that it met later, with nothing refused any more;
+ * the problem found by then, the descriptors left open, and the fate of the process where it came to grief.
+ */
+export function judge(
+  { call, errno, sticky },
+  { errors = [], later = [], problem, leaked = 0, fate },
+  { needs, sendsAll },
+) {
+  const found = [problem, fate].filter((text) => text !== undefined);
+  // Where closing itself is refused, the descriptor stays.
+  if (leaked > 0 && call !== 'close' && !needs.includes('fresh')) found.push(`${leaked} descriptors are left open`);
+  for (const error of errors) found.push(...wrongWith(error, errno));
+  // What the kernel tells once, a later call may tell; but not one after a loop that has ended.
+  const isLate = ({ errno: told }) => TOLD_ONCE.includes(errno) && told === errno && !sendsAll;
+  for (const error of later.filter((error) => !isLate(error)))
+    found.push(`afterwards ${error.operation}: ${error.name}: ${error.message}`);
+  const told = [...errors, ...later.filter(isLate)];
+  const mustTell = TOLD_ONCE.includes(errno)
+    ? /^send|^recv/
+    : sticky && !LATER.includes(errno)
+      ? /^send|^recv|^poll$/
+      : /^$/;
+  // Where nobody listens, the scenario sees to it that refusals are told.
+  const isCounted = isRefused && errno === 'ECONNREFUSED';
+  if (mustTell.test(call) && !isCounted && told.length === 0 && fate === undefined) found.push('nobody is told');
+  const texts = told.map(({ operation, code, name }) => `\`${code ?? name}\` from ${operation}`);
+  return { problems: [...new Set(found)], seen: fate ?? ([...new Set(texts)].join(', ') || 'nothing') };
+}
+
+function wrongWith({ operation, isSocketError, name, message, code, errno: told }, errno) {
+  const found = [];
+  if (operation === 'import' && message.includes(errno)) return [];
+  if (!isSocketError) return [`${operation}: no SocketError, but ${name}: ${message}`];
+  // An error that has no name in the table is told by its number.
+  const number = `error ${os.constants.errno[errno]}`;
+  if (told !== errno && told !== number) found.push(`${operation}: refused with ${errno}, told of ${told ?? message}`);
+  if (LATER.slice(0, 2).includes(errno)) found.push(`${operation}: ${errno} is told as ${code}`);
+  else if (!codesOf(errno).includes(code))
+    found.push(`${operation}: ${errno} is told as ${code}, not as ${codesOf(errno).join(' or ')}`);
+  return found;
+}

@@ -1,0 +1,103 @@
+/** Writes docs/faults.md: what was refused, and what the caller saw of it. */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import process from 'node:process';
+import { PROGRAMS } from './programs.mjs';
+import { SCENARIOS } from './scenarios.mjs';
+
+const DRIVERS = { libuv: "libuv's poll handles", thread: 'the polling thread' };
+
+const INTRODUCTION = `# System calls that fail
+
+\`npm run faults\` has strace refuse the system calls that the addon makes, below the shipped binary, while a program opens sockets,
+sends, receives and waits: the k-th call, for each k, with each error that its man page names; the first and all later
+ones too. Afterwards nothing is refused any more, and the program goes on. Each time these must hold:
+
+- What was accepted is what is delivered: byte by byte, in order, none twice.
+- Nobody hangs, nothing crashes, no descriptor stays open.
+- The caller gets a \`SocketError\` with the code of the error that was made, or none where the call can be made again: EINTR is
+  never seen, nor is \`would-block\`. Errors that the kernel tells once (\`ECONNREFUSED\`, say) are told.
+- The same socket works on.
+
+\`npm run faults -- --quick\` takes each error at the first call and one error at some later calls, in about a minute.
+\`npm run faults -- --full --write\` takes all, and writes this page. \`--only TEXT\` takes the scenarios of that name, \`--verbose\` tells each
+refusal. It needs Linux and strace, and root for the slow links.
+`;
+
+const WHY = `## Where nothing is seen
+
+- \`EINTR\`: the call is made again. \`EAGAIN\`, \`ENOBUFS\`: a send accepts 0, a receive gives none; the wait that follows ends at once.
+- A run of datagrams that is refused with \`EINVAL\`, \`EMSGSIZE\`, \`EIO\`, \`EOPNOTSUPP\` or \`ENOPROTOOPT\` goes plainly.
+- \`getsockopt\` at the opening asks for UDP_SEGMENT: without an answer, datagrams go plainly. \`setsockopt\` there asks for
+  UDP_GRO and IP_RECVERR: without them datagrams come one by one, and refusals within a batch are told later.
+- What \`close\` answers changes nothing.
+- The polling thread waits again.
+
+## What is not refused
+
+- Calls of libuv's own loop: \`epoll_ctl\` where the loop arms a descriptor, and where its check of one ends. libuv ends the process there,
+  with any program.
+- Memory: what needs it ends the process, as everywhere in Rust and Node.js.
+- Errors that the man pages name for streams, files or other families.
+`;
+
+/** Writes the page from the results of a run. */
+export function write(results) {
+  const rows = new Map();
+  for (const result of results.filter(({ hits }) => hits > 0)) {
+    const { title } = SCENARIOS[result.name] ?? PROGRAMS[result.name];
+    const key = `${title}\n${result.fault.call}`;
+    rows.set(key, [...(rows.get(key) ?? []), result]);
+  }
+  const total = results.filter(({ hits }) => hits > 0).length;
+  const found = results.filter(({ problems }) => problems.length > 0).length;
+  const [strace] = String(spawnSync('strace', ['-V']).stdout).match(/\d+(\.\d+)+/) ?? [];
+  const text = `${INTRODUCTION}
+## The last full run
+
+${total} refusals; ${found === 0 ? 'none' : found} showed a fault of ours. (Node.js ${process.versions.node}, Linux ${os.release()}, strace ${strace}.)
+
+| scenario | call | refusals | told | nothing is seen of |
+| --- | --- | --- | --- | --- |
+${[...rows].map(([key, list]) => row(key, list)).join('\n')}
+
+## What each error is told as
+
+| error | code |
+| --- | --- |
+${codes(results)}
+
+${WHY}`;
+  fs.writeFileSync(new URL('../../docs/faults.md', import.meta.url), text);
+}
+
+function row(key, list) {
+  const [title, call] = key.split('\n');
+  const told = list.filter(({ seen }) => seen !== 'nothing');
+  const silent = list.filter(({ seen }) => seen === 'nothing');
+  const by = [...new Set(told.flatMap(({ seen }) => [...seen.matchAll(/ from (\w+)/g)].map(([, name]) => name)))];
+  const errors = unique(told);
+  const toldText = errors.length === 0 ? '' : `${by.length > 0 ? `by ${by.join(', ')}: ` : ''}${errors.join(' ')}`;
+  const calls = call.split(',').map((name) => `\`${name}\``);
+  const drivers = unique(list, ({ lane }) => lane.driver);
+  const where = /wait|sendAll/.test(title) ? ` (${drivers.map((name) => DRIVERS[name]).join('; ')})` : '';
+  return `| ${title}${where} | ${calls.join(', ')}${calls.length > 1 ? ', every second' : ''} | ${list.length} | ${toldText} | ${unique(silent).join(' ')} |`;
+}
+
+function unique(list, of = ({ fault }) => fault.errno) {
+  return [...new Set(list.map(of))].sort();
+}
+
+/** The codes that each error was told as. */
+function codes(results) {
+  const by = new Map();
+  for (const { seen, fault } of results) {
+    for (const [, code] of seen.matchAll(/`([a-z-]+)`/g))
+      by.set(fault.errno, (by.get(fault.errno) ?? new Set()).add(code));
+  }
+  const lines = [...by].sort(([a], [b]) => (a < b ? -1 : 1));
+  return lines
+    .map(([errno, names]) => `| ${errno} | ${[...names].map((name) => `\`${name}\``).join(', ')} |`)
+    .join('\n');
+}
