@@ -42,7 +42,10 @@ export interface Native {
    * for which events somebody waits now.
    */
   onReady(ready: (socket: number, events: number) => number, wanted: (socket: number) => number): void;
-  /** Somebody waits for the events, or nobody (0): `ready` hears of them. While somebody waits, the event loop stays alive. */
+  /**
+   * Somebody waits for the events, or nobody (0): `ready` hears of them. While somebody waits, the event loop stays alive, unless
+   * the interest has QUIET.
+   */
   watch(socket: number, interest: number): number;
   errorInfo(errno: number): { code: ErrorCode; name: string; message: string };
   features(): Features;
@@ -66,6 +69,8 @@ export interface Features {
 /** Interests and events of a socket, as bits. */
 export const READABLE = 1;
 export const WRITABLE = 2;
+/** Beside an interest: the process may end though somebody waits. */
+export const QUIET = 4;
 
 /** Options of `getOption` and `setOption`. */
 export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentation: 4, coalescingReceive: 5 } as const;

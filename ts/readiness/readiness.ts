@@ -1,6 +1,6 @@
 import { AbortError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
-import { native, systemError } from '../native/native.js';
+import { native, QUIET, systemError } from '../native/native.js';
 
 /** An event of a socket that somebody may wait for. */
 export interface SocketEvent {
@@ -13,6 +13,8 @@ export interface SocketEvent {
 
 /** One pending wait: either function is called once, `wake` from the event loop or a microtask. */
 export interface Waiter {
+  /** Whether the process may end though this one waits. */
+  readonly isQuiet?: boolean;
   /** The event is there, as far as is known: whoever asks next may have taken it. */
   wake(): void;
   /** The wait has ended without it. */
@@ -28,7 +30,9 @@ class Waits {
   readonly #socket: number;
   /** The waiters of each interest: 1, 2, or either (3); in the order that they came. */
   readonly #waiters = [new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>(), new Set<Waiter>()];
-  /** The events that the addon was asked to watch, as far as is known. */
+  /** How many of them are not quiet. */
+  #loud = 0;
+  /** What the addon was asked to watch, as far as is known. */
   #watched = 0;
   /** Whether the addon reports an event: then it asks what is wanted when that is over. */
   #isReporting = false;
@@ -40,16 +44,17 @@ class Waits {
     this.#socket = descriptor.socket;
   }
 
-  /** The events that somebody waits for. */
+  /** The events that somebody waits for, and QUIET where the process may end meanwhile. */
   get wanted(): number {
     let events = 0;
     for (let interest = 1; interest <= 3; interest++) if (this.#waiters[interest]!.size > 0) events |= interest;
-    return events;
+    return events !== 0 && this.#loud === 0 ? events | QUIET : events;
   }
 
   /** Adds a waiter. Throws SocketError where the system refuses to watch the socket; then nobody waits. */
   add(interest: number, waiter: Waiter): void {
     this.#waiters[interest]!.add(waiter);
+    if (!waiter.isQuiet) this.#loud += 1;
     waiting.set(this.#socket, this);
     this.hear(this.#descriptor.events);
     // What is there already is told without the system.
@@ -64,13 +69,22 @@ class Waits {
 
   /** Takes a waiter away, who hears nothing. */
   remove(interest: number, waiter: Waiter): void {
-    if (this.#waiters[interest]!.delete(waiter)) this.#settle();
+    if (!this.#take(interest, waiter)) return;
+    if (this.wanted === 0) this.#settle();
+    else if (!waiter.isQuiet) this.#watch();
+  }
+
+  /** Takes a waiter out, if it is there still. */
+  #take(interest: number, waiter: Waiter): boolean {
+    if (!this.#waiters[interest]!.delete(waiter)) return false;
+    if (!waiter.isQuiet) this.#loud -= 1;
+    return true;
   }
 
   /** Ends the waits for exactly those events with an error. */
   fail(interest: number, error: Error): void {
     const waiters = [...this.#waiters[interest]!];
-    for (const waiter of waiters) if (this.#waiters[interest]!.delete(waiter)) waiter.fail(error);
+    for (const waiter of waiters) if (this.#take(interest, waiter)) waiter.fail(error);
     this.#settle();
   }
 
@@ -115,19 +129,18 @@ class Waits {
   #wake(events: number): void {
     for (let interest = 1; interest <= 3; interest++) {
       if ((interest & events) === 0) continue;
-      const waiters = this.#waiters[interest]!;
       // A waiter that waits again waits for the next event.
-      for (const waiter of [...waiters]) if (waiters.delete(waiter)) waiter.wake();
+      for (const waiter of [...this.#waiters[interest]!]) if (this.#take(interest, waiter)) waiter.wake();
     }
   }
 
   /** Has the addon watch for what is wanted. */
   #watch(): void {
     const { wanted } = this;
-    if (this.#isReporting || (wanted & ~this.#watched) === 0) return;
+    if (this.#isReporting || ((wanted & ~this.#watched) === 0 && (this.#watched & QUIET) === (wanted & QUIET))) return;
     const result = native.watch(this.#socket, wanted);
     if (result < 0) throw systemError('wait', -result);
-    this.#watched |= wanted;
+    this.#watched = (this.#watched & ~QUIET) | wanted;
   }
 
   /** Where nobody waits any more, the socket no longer keeps the event loop alive. */
@@ -153,7 +166,7 @@ native.onReady(
  * Calls the waiter when the event is there. A function that is returned takes it away. Throws SocketError where the system
  * refuses to watch the socket.
  */
-export function awaitEvent({ descriptor, interest }: SocketEvent, waiter: Waiter): () => void {
+export function awaitEvent({ descriptor, interest }: Omit<SocketEvent, 'granted'>, waiter: Waiter): () => void {
   const waits = waitsOf(descriptor);
   waits.add(interest, waiter);
   return () => waits.remove(interest, waiter);

@@ -3,7 +3,7 @@
 //! They are registered by hand: converting five arguments costs `#[napi]` some 130 ns more a call than the reads below.
 
 use crate::arguments::{Argument, refuse};
-use crate::readiness::{READABLE, WRITABLE};
+use crate::readiness::{QUIET, READABLE, WRITABLE};
 use crate::thread::Thread;
 use napi::bindgen_prelude::panic_to_error;
 use napi::{Env, JsError, Result, check_status, sys};
@@ -58,9 +58,9 @@ fn receive(thread: &Thread, [socket, payload, table, max]: [Argument<'_>; 4]) ->
 }
 
 /// `watch(socket, interest)`: has the listener hear of the events of `interest` (1 readable, 2 writable) as long as somebody
-/// waits for them; 0: nobody waits. An error counts as each. While somebody waits, the event loop stays alive.
+/// waits for them; 0: nobody waits. An error counts as each. While somebody waits, the event loop stays alive, unless 4 is added.
 fn watch(thread: &Thread, [socket, interest]: [Argument<'_>; 2]) -> Result<Outcome> {
-    let interest = interest.integer_in("interest", 0, READABLE | WRITABLE)?;
+    let interest = interest.integer_in("interest", 0, READABLE | WRITABLE | QUIET)?;
     let watched = thread.watch(socket.integer("socket")?, interest)?;
     Ok((watched.map(|()| 0), Left::default()))
 }

@@ -3,7 +3,7 @@
 //! The functions are looked up in the running process and never linked: a runtime may lack them. libuv allows one poll
 //! handle a descriptor, and wants it closed before the descriptor.
 
-use super::{CleanupHook, Heard, Listener, Readiness, guarded};
+use super::{CleanupHook, Heard, Listener, QUIET, Readiness, guarded};
 use napi::{Env, sys};
 use socket2::Socket;
 use std::alloc::{self, Layout};
@@ -150,15 +150,17 @@ impl Block {
 
     /// Somebody waits for the events of `interest`, or nobody. What else is watched stays so, until it finds nobody.
     fn watch(&self, interest: i32) -> Result<(), Errno> {
-        if interest & !self.armed.get() != 0 {
-            self.arm(interest)?;
+        let events = interest & !QUIET;
+        if events & !self.armed.get() != 0 {
+            self.arm(events)?;
         }
         let poll = Self::poll(self.into());
         // SAFETY: the handle was started by `PollHandle::new` and is not closed.
         unsafe {
-            match interest {
-                0 => (self.functions.let_end)(poll),
-                _ => (self.functions.keep_alive)(poll),
+            if events != 0 && interest & QUIET == 0 {
+                (self.functions.keep_alive)(poll);
+            } else {
+                (self.functions.let_end)(poll);
             }
         }
         Ok(())
@@ -261,7 +263,7 @@ unsafe extern "C" fn ready(poll: *mut c_void, status: c_int, events: c_int) {
             return;
         }
         // What found nobody is watched no longer; what is waited for is.
-        let rest = block.armed.get() & !(fired & !heard) | wanted;
+        let rest = block.armed.get() & !(fired & !heard) | wanted & !QUIET;
         let mut settled = if rest == block.armed.get() { Ok(()) } else { block.arm(rest) };
         settled = settled.and_then(|()| block.watch(wanted));
         if let Err(errno) = settled {

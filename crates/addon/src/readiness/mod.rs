@@ -24,6 +24,8 @@ use wasi_udp_engine::errno::Errno;
 pub const READABLE: i32 = 1;
 /// Room to send.
 pub const WRITABLE: i32 = 2;
+/// Beside an interest: whoever waits does not keep the event loop alive.
+pub const QUIET: i32 = 4;
 
 /// What a driver does for one thread.
 pub trait Readiness {
@@ -32,7 +34,7 @@ pub trait Readiness {
 
     /// Somebody waits for the events of `interest`, or nobody for any (0). The listener hears of them while they hold, and
     /// may hear of others that were waited for before. An error counts as every event that is watched. The event loop stays
-    /// alive while somebody waits.
+    /// alive while somebody waits, unless `interest` has [`QUIET`].
     fn watch(&self, handle: i32, socket: &Socket, interest: i32) -> std::result::Result<(), Errno>;
 
     /// Forgets a socket, whose descriptor closes next. The listener hears no more of the handle.

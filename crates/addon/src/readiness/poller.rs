@@ -1,7 +1,7 @@
 //! One thread for the process waits for the watched sockets of all JavaScript threads, and tells each by a threadsafe
 //! function. For runtimes whose event loop cannot be asked.
 
-use super::{CleanupHook, Heard, Listener, READABLE, Readiness, WRITABLE, guarded};
+use super::{CleanupHook, Heard, Listener, QUIET, READABLE, Readiness, WRITABLE, guarded};
 use napi::bindgen_prelude::JsValue;
 use napi::{Env, Result, check_status, sys};
 use polling::{Event, Events};
@@ -78,7 +78,7 @@ struct Watch {
     /// The events that are watched, and have not arrived here. The poller reports once what it is asked for, so an event that
     /// finds nobody is not watched any more, and one that is waited for again is asked for again.
     armed: i32,
-    /// Whether somebody waits.
+    /// Whether somebody waits who keeps the event loop alive.
     waited: bool,
 }
 
@@ -246,9 +246,10 @@ impl Local {
     fn watch(&self, handle: i32, source: Source, interest: i32) -> std::result::Result<(), Errno> {
         let former = self.watches.borrow().get(&handle).copied();
         let mut watch = former.unwrap_or(Watch { key: 0, source, armed: 0, waited: false });
-        watch.waited = interest != 0;
-        if interest & !watch.armed != 0 {
-            watch.armed |= interest;
+        let events = interest & !QUIET;
+        watch.waited = events != 0 && interest & QUIET == 0;
+        if events & !watch.armed != 0 {
+            watch.armed |= events;
             let mut registered = self.shared.lock();
             registered.last_key += 1;
             let key = registered.last_key;
