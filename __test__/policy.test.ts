@@ -128,4 +128,9 @@ describe('a rule that is none is refused: rule, received, remedy', () => {
   test.each([[undefined], [{ send: '*:*' }], ['none']])('%j in place of a list', (rules) => {
     expect(() => new Policy(rules as unknown as AllowRule[])).toThrow(/^allow takes 'all' or a list of rules, got /);
   });
+
+  test.each([1.5, Number.NaN, -1, Infinity, '1'])('a list that says it has %s rules', (length) => {
+    const rules = new Proxy([], { get: (_, key) => (key === 'length' ? length : { send: '*:*' }) });
+    expect(() => new Policy(rules)).toThrow(/^allow takes 'all' or a list of rules, got one of length /);
+  });
 });

@@ -1,10 +1,13 @@
 import { LAYOUT, NO_ADDRESS, SLOT_WORDS } from '../native/layout.js';
-import { bytesWord, decodeAddress, groupsWord, type IpSocketAddress } from '../rules/address.js';
+import { decodeAddress, Encoded, encodeInto, type IpSocketAddress } from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from '../rules/destination.js';
 
 /** `outgoing-datagram` of wasi:sockets/udp. */
 export interface OutgoingDatagram {
-  /** The payload; 0 to 65,507 bytes over IPv4, to 65,527 over IPv6. */
+  /**
+   * The payload; 0 to 65,507 bytes over IPv4, to 65,527 over IPv6. A Uint8Array of any realm and over any memory, which a Buffer
+   * is; its bytes are those of the moment of the call. Other views and Proxies are refused.
+   */
   data: Uint8Array;
   /** The destination: required where the stream has no remote address, else left out or equal to it. */
   remoteAddress?: IpSocketAddress | undefined;
@@ -19,6 +22,16 @@ const MAX_DATAGRAMS = LAYOUT.maxDatagrams;
 /** Looked up once: V8 of Node.js 20 looks methods of typed arrays up at each call, for 6 ns a datagram. */
 const { set } = Uint8Array.prototype;
 
+/**
+ * What any realm's typed arrays are, and how long, whatever they say of it themselves: TypedArray.prototype's own getters look
+ * into the array, and no subclass, property, Proxy or tag comes between.
+ */
+const { length: lengthGetter, [Symbol.toStringTag]: nameGetter } = Object.getOwnPropertyDescriptors(
+  Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array,
+);
+const intrinsicLength = lengthGetter!.get as (this: Uint8Array) => number;
+const intrinsicName = nameGetter!.get as (this: unknown) => string | undefined;
+
 /** The address index of a datagram without address, as a small integer of the same bits. */
 const CONNECTED = NO_ADDRESS | 0;
 
@@ -29,7 +42,7 @@ export const REFUSED = -2;
 const UNSEEN = Object.freeze({}) as IpSocketAddress;
 
 /** In place of what is null or undefined and should be a datagram. */
-const NO_DATAGRAM = Object.freeze({ data: [], remoteAddress: undefined }) as unknown as OutgoingDatagram;
+const NO_DATAGRAM = Object.freeze({ data: undefined, remoteAddress: undefined }) as unknown as OutgoingDatagram;
 
 /** A batch on its way to the addon: the payloads, and the table of where each lies and goes (see `layout.ts`). */
 export class Arena {
@@ -53,6 +66,8 @@ export class Arena {
   isPacking = false;
   /** Why packing stopped before the list's end, where a rule stopped it. */
   refusal: Refusal = Refusal.None;
+  /** What was judged then: see `refusalError`. */
+  culprit: unknown;
   /** The address object that the last datagram named, and its index. */
   #lastAddress: IpSocketAddress | undefined = UNSEEN;
   #lastIndex = CONNECTED;
@@ -64,6 +79,7 @@ export class Arena {
     this.used = 0;
     this.addresses = 0;
     this.refusal = Refusal.None;
+    this.culprit = undefined;
     this.#lastAddress = UNSEEN;
   }
 
@@ -99,39 +115,36 @@ export class Arena {
       for (; ; i++) {
         if (i >= stop) break batch;
         const datagram = list[i] ?? NO_DATAGRAM;
-        data = datagram.data ?? NO_DATAGRAM.data;
+        data = datagram.data;
         remoteAddress = datagram.remoteAddress;
-        // Last, since a getter of the others could shrink the data.
-        const size = data.length;
-        if (size !== alike || remoteAddress !== address || !isBytes(data, size) || position + alike > PAYLOAD_BYTES)
+        // The length last, since a getter of the others could shrink the data. What has no element is looked at below, and V8
+        // learns from the look what data is, so that it needs no call for the length.
+        if (
+          remoteAddress !== address ||
+          intrinsicName.call(data) !== 'Uint8Array' ||
+          data[0] === undefined ||
+          intrinsicLength.call(data) !== alike ||
+          position + alike > PAYLOAD_BYTES
+        )
           break;
         set.call(bytes, data, position);
         position += alike;
       }
-      // One that is not.
-      const size = data.length;
-      if (!isBytes(data, size)) {
-        this.refusal = Refusal.NotADatagram;
+      // One that is not. The address first, since reading it could shrink the data; but what is no datagram is told before.
+      const itsIndex = remoteAddress === address ? index : this.indexOf(remoteAddress, destination) | 0;
+      const size = sizeOf(data);
+      if (size === NOT_BYTES) {
+        this.refuse(Refusal.NotADatagram, data);
         break;
       }
       if (size > largest) {
-        this.refusal = Refusal.TooLarge;
+        this.refuse(Refusal.TooLarge, size);
         break;
       }
       // For V8, lengths may exceed 32 bits, so it would compute in doubles.
       const length = size | 0;
-      if (position + length > PAYLOAD_BYTES) break;
-      let itsIndex = index;
-      if (remoteAddress !== address) {
-        itsIndex = this.indexOf(remoteAddress, destination) | 0;
-        if (itsIndex === REFUSED) break;
-        // A policy, or a getter of the address, has shrunk the data.
-        if (data.length !== size) {
-          this.refusal = Refusal.NotADatagram;
-          break;
-        }
-        address = remoteAddress;
-      }
+      if (itsIndex === REFUSED || position + length > PAYLOAD_BYTES) break;
+      address = remoteAddress;
       if (length !== alike || itsIndex !== index) {
         if (i > first) entries[word + 3] = i - first;
         word += ENTRY_WORDS;
@@ -152,9 +165,12 @@ export class Arena {
     this.used = word / ENTRY_WORDS + 1;
   }
 
-  /** Makes a datagram of the `length` bytes at `position`; false where its address breaks a rule. The caller sees to the room. */
+  /**
+   * Makes a datagram of the `length` bytes at `position`; false where its address breaks a rule. The caller sees to the room, and
+   * that the arena is left alone while `isPacking`: a getter of the address may call back.
+   */
   append(length: number, address: IpSocketAddress | undefined, destination: Destination): boolean {
-    if (address !== this.#lastAddress && this.indexOf(address, destination) === REFUSED) return false;
+    if (address !== this.#lastAddress && !this.#names(address, destination)) return false;
     const { entries, position, used } = this;
     const index = this.#lastIndex;
     let word = (used - 1) * ENTRY_WORDS;
@@ -210,13 +226,13 @@ export class Arena {
     const { remote } = destination;
     if (address !== this.#lastAddress) {
       if (address === undefined || address === null) {
-        if (remote === undefined) return this.#refuse(Refusal.NoAddress);
+        if (remote === undefined) return this.refuse(Refusal.NoAddress);
       } else {
         // It may equal the remote address, or the one before.
         const at = addresses * SLOT_WORDS;
-        const encoded = encode(address, slots, at, remote ?? slots, remote === undefined ? at - SLOT_WORDS : 0);
-        if (encoded === Encoded.Malformed) return this.#refuse(Refusal.MalformedAddress);
-        if (encoded === Encoded.Candidate && this.#accept(destination) === REFUSED) return REFUSED;
+        const encoded = encodeInto(address, slots, at, remote ?? slots, remote === undefined ? at - SLOT_WORDS : 0);
+        if (typeof encoded === 'string') return this.refuse(Refusal.MalformedAddress, encoded);
+        if (encoded === Encoded.Written && this.#accept(destination) === REFUSED) return REFUSED;
       }
       this.#lastAddress = address;
     }
@@ -234,106 +250,54 @@ export class Arena {
     return this.#accept(destination);
   }
 
+  /** Notes the rule that was broken, and what broke it. */
+  refuse(refusal: Refusal, culprit?: unknown): typeof REFUSED {
+    this.refusal = refusal;
+    this.culprit = culprit;
+    return REFUSED;
+  }
+
+  /** Takes the address for the datagram at hand; false where it breaks a rule. */
+  #names(address: IpSocketAddress | undefined, destination: Destination): boolean {
+    this.isPacking = true;
+    try {
+      return this.indexOf(address, destination) !== REFUSED;
+    } finally {
+      this.isPacking = false;
+    }
+  }
+
   /** Checks the candidate, which equals neither; its index. */
   #accept({ family, remote, permits }: Destination): number {
     const { slots, addresses } = this;
-    if (remote !== undefined) return this.#refuse(Refusal.NotTheRemote);
-    const refusal = remoteRefusal(slots, addresses * SLOT_WORDS, family);
-    if (refusal !== Refusal.None) return this.#refuse(refusal);
-    if (permits !== undefined && !permits(decodeAddress(slots, addresses))) return this.#refuse(Refusal.Denied);
+    const at = addresses * SLOT_WORDS;
+    let refusal: Refusal = remote === undefined ? remoteRefusal(slots, at, family) : Refusal.NotTheRemote;
+    if (refusal === Refusal.None && permits !== undefined && !permits(decodeAddress(slots, addresses))) {
+      refusal = Refusal.Denied;
+    }
+    if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
     this.addresses = addresses + 1;
     return addresses;
   }
-
-  #refuse(refusal: Refusal): number {
-    this.refusal = refusal;
-    return REFUSED;
-  }
 }
 
-/** Whether `data`, with that length, is a Uint8Array of this or another realm whose buffer is still there. */
-function isBytes(data: unknown, length: number): data is Uint8Array {
-  if (!(data instanceof Uint8Array) && Object.prototype.toString.call(data) !== '[object Uint8Array]') return false;
-  return length !== 0 || isAttached(data as Uint8Array);
+/** In place of a size: no Uint8Array, or one whose buffer is gone. */
+const NOT_BYTES = -1;
+
+/** How many bytes `set` copies of a Uint8Array, of this or another realm, over whatever memory; -1 where it is none. */
+export function sizeOf(data: Uint8Array): number {
+  if (intrinsicName.call(data) !== 'Uint8Array') return NOT_BYTES;
+  const first = data[0];
+  const size = intrinsicLength.call(data);
+  return first !== undefined || isAttached(data) ? size : NOT_BYTES;
 }
 
-/** A detached array has no length left, and copies to nowhere. */
+/** A detached array, or one that its shrunk buffer no longer covers, has no length left, and copies to nowhere. */
 function isAttached(empty: Uint8Array): boolean {
   try {
-    new Uint8Array(0).set(empty);
+    set.call(new Uint8Array(0), empty);
     return true;
   } catch {
     return false;
   }
-}
-
-/** What came of an address. */
-const Encoded = { Malformed: 0, Candidate: 1, Known: 2 } as const;
-type Encoded = (typeof Encoded)[keyof typeof Encoded];
-
-/**
- * Writes an address into the slot at word `at`, unless the slot of `known` at word `last` holds it; there is none below 0.
- * Malformed is what has a value of another type or out of range.
- */
-function encode(address: IpSocketAddress, slots: Uint32Array, at: number, known: Uint32Array, last: number): Encoded {
-  if (typeof address.val !== 'object' || address.val === null) return Encoded.Malformed;
-  if (address.tag === 'ipv4') {
-    const { port, address: bytes } = address.val;
-    if (!Array.isArray(bytes) || bytes.length !== 4 || !isShort(port)) return Encoded.Malformed;
-    const a = bytes[0];
-    const b = bytes[1];
-    const c = bytes[2];
-    const d = bytes[3];
-    if (!isByte(a) || !isByte(b) || !isByte(c) || !isByte(d)) return Encoded.Malformed;
-    const word = bytesWord(a, b, c, d);
-    if (last >= 0 && known[last] === 4 && known[last + 1] === port && known[last + 2] === word) return Encoded.Known;
-    slots[at] = 4;
-    slots[at + 1] = port;
-    slots[at + 2] = word;
-    slots[at + 3] = 0;
-    slots[at + 4] = 0;
-    slots[at + 5] = 0;
-    slots[at + 6] = 0;
-    slots[at + 7] = 0;
-    return Encoded.Candidate;
-  }
-  if (address.tag !== 'ipv6') return Encoded.Malformed;
-  const { port, flowInfo, address: groups, scopeId } = address.val;
-  if (!Array.isArray(groups) || groups.length !== 8 || !isShort(port)) return Encoded.Malformed;
-  if (flowInfo >>> 0 !== flowInfo || scopeId >>> 0 !== scopeId) return Encoded.Malformed;
-  for (let i = 0; i < 8; i++) if (!isShort(groups[i]!)) return Encoded.Malformed;
-  const w0 = groupsWord(groups[0], groups[1]);
-  const w1 = groupsWord(groups[2], groups[3]);
-  const w2 = groupsWord(groups[4], groups[5]);
-  const w3 = groupsWord(groups[6], groups[7]);
-  if (
-    last >= 0 &&
-    known[last] === 6 &&
-    known[last + 1] === port &&
-    known[last + 2] === w0 &&
-    known[last + 3] === w1 &&
-    known[last + 4] === w2 &&
-    known[last + 5] === w3 &&
-    known[last + 6] === flowInfo &&
-    known[last + 7] === scopeId
-  ) {
-    return Encoded.Known;
-  }
-  slots[at] = 6;
-  slots[at + 1] = port;
-  slots[at + 2] = w0;
-  slots[at + 3] = w1;
-  slots[at + 4] = w2;
-  slots[at + 5] = w3;
-  slots[at + 6] = flowInfo;
-  slots[at + 7] = scopeId;
-  return Encoded.Candidate;
-}
-
-function isByte(value: number): boolean {
-  return (value & 0xff) === value;
-}
-
-function isShort(value: number): boolean {
-  return (value & 0xffff) === value;
 }

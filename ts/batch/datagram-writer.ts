@@ -1,5 +1,6 @@
+import { Trap } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
-import type { IpSocketAddress } from '../rules/address.js';
+import { type IpSocketAddress, show } from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from '../rules/destination.js';
 import { Arena } from './arena.js';
 
@@ -52,14 +53,14 @@ export class DatagramWriter {
    * commit before named is not read again: for another address, pass another object.
    *
    * Throws RangeError where the bytes or a 1025th datagram have no room (flush first), SocketError `datagram-too-large`
-   * or `invalid-argument` as `send` would; nothing is committed then.
+   * or `invalid-argument` as `send` would; nothing is committed then. Traps where a getter of the address of another commit
+   * calls it, as `flush` and `clear` do: the bytes at `position` are that commit's.
    */
   commit(length: number, address?: IpSocketAddress): void {
     const arena = this.#arena;
-    // As an unsigned integer it is itself where it is one.
-    const fits = length >>> 0 === length && length <= this.#largest && length <= arena.room && !arena.isFull;
-    if (fits && arena.append(length, address, this.#destination)) return;
-    this.#refuse(length, address);
+    const fits = isUint32(length) && length <= this.#largest && length <= arena.room && !arena.isFull;
+    if (fits && !arena.isPacking && arena.append(length, address, this.#destination)) return;
+    this.#refuse(length);
   }
 
   /**
@@ -68,7 +69,7 @@ export class DatagramWriter {
    * `clear()` gives them up.
    */
   flush(): bigint {
-    const arena = this.#arena;
+    const arena = this.#idle('flush');
     if (arena.count === 0) return 0n;
     this.#sender.usePermit(arena.count);
     const taken = this.#sender.transmit(arena);
@@ -78,14 +79,23 @@ export class DatagramWriter {
 
   /** Gives up what is pending. */
   clear(): void {
-    this.#arena.clear();
+    this.#idle('clear').clear();
   }
+
+  /** The arena, while no commit reads an address. */
+  #idle(method: string): Arena {
+    if (!this.#arena.isPacking) return this.#arena;
+    throw new Trap(
+      `${method}(): a commit() of the same writer is reading its address, whose getter called this: commit plain addresses`,
+    );
+  }
+
   /** Throws what is wrong with a commit: the first rule of `commit` that it breaks. */
-  #refuse(length: number, address: IpSocketAddress | undefined): never {
-    const { room, isFull, refusal } = this.#arena;
-    if (length >>> 0 !== length || length > room) {
+  #refuse(length: number): never {
+    const { room, isFull, refusal, culprit } = this.#idle('commit');
+    if (!isUint32(length) || length > room) {
       throw new RangeError(
-        `commit() takes 0 to ${room} bytes, the room behind position, got ${length}: flush() makes room`,
+        `commit() takes 0 to ${room} bytes, the room behind position, got ${show(length)}: flush() makes room`,
       );
     }
     if (isFull) {
@@ -93,7 +103,12 @@ export class DatagramWriter {
         `a writer holds ${LAYOUT.maxDatagrams} datagrams, all are pending: flush() before the next commit()`,
       );
     }
-    const broken = length > this.#largest ? Refusal.TooLarge : refusal;
-    throw refusalError(broken, 'commit()', { data: { length }, remoteAddress: address }, this.#destination);
+    if (length > this.#largest) throw refusalError(Refusal.TooLarge, 'commit()', length, this.#destination);
+    throw refusalError(refusal, 'commit()', culprit, this.#destination);
   }
+}
+
+/** As an unsigned integer it is itself where it is one. */
+function isUint32(value: number): boolean {
+  return typeof value === 'number' && value >>> 0 === value;
 }

@@ -1,5 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { inspect } from 'node:util';
 import { SocketError } from '../errors.js';
 import { newSlot, SLOT_WORDS, type Slot } from '../native/layout.js';
 import type { Family } from '../native/native.js';
@@ -40,22 +41,130 @@ export function groupsWord(high: number, low: number): number {
   return ((high >>> 8) | ((high & 0xff) << 8) | ((low & 0xff00) << 8) | (low << 24)) >>> 0;
 }
 
-/** Writes `address` into a slot. Throws `invalid-argument` where it is not an ip-socket-address in range. */
+/**
+ * Writes `address` into a slot. Throws `invalid-argument` where it is not an ip-socket-address in range.
+ *
+ * What judges or shows an address afterwards takes the slot, or `decodeAddress` of it: a getter or a Proxy answers once more as
+ * it likes.
+ */
 export function encodeAddress(address: IpSocketAddress, slot: Slot = newSlot()): Slot {
-  const problem = malformation(address);
-  if (problem !== undefined) throw new SocketError('invalid-argument', problem);
-  slot.fill(0);
-  slot[0] = familyOf(address);
-  slot[1] = address.val.port;
-  if (address.tag === 'ipv4') {
-    slot[2] = bytesWord(...address.val.address);
-  } else {
-    const groups = address.val.address;
-    for (let i = 0; i < 4; i++) slot[2 + i] = groupsWord(groups[2 * i]!, groups[2 * i + 1]!);
-    slot[6] = address.val.flowInfo;
-    slot[7] = address.val.scopeId;
-  }
+  const encoded = encodeInto(address, slot, 0, slot, -1);
+  if (typeof encoded === 'string') throw new SocketError('invalid-argument', encoded);
   return slot;
+}
+
+/** What came of an address that is one. */
+export const Encoded = { Written: 0, Known: 1 } as const;
+export type Encoded = (typeof Encoded)[keyof typeof Encoded];
+
+/**
+ * Writes an address into the slot at word `at`, unless the slot of `known` at word `last` holds it; there is none below 0. Each
+ * property is read once, and all of them before anything is compared or written. What keeps it from being an ip-socket-address in
+ * range is returned as text: rule, received, remedy.
+ */
+export function encodeInto(
+  address: IpSocketAddress,
+  slots: Uint32Array,
+  at: number,
+  known: Uint32Array,
+  last: number,
+): Encoded | string {
+  const { tag, val } = address ?? NOTHING;
+  if ((tag !== 'ipv4' && tag !== 'ipv6') || typeof val !== 'object' || val === null) {
+    const got =
+      typeof address === 'object' && address !== null ? `{ tag: ${show(tag)}, val: ${show(val)} }` : show(address);
+    return `an address is { tag: 'ipv4' | 'ipv6', val }, got ${got}: parseSocketAddress('127.0.0.1:53') makes one`;
+  }
+  if (tag === 'ipv4') {
+    const { port, address: bytes } = val as Ipv4SocketAddress;
+    if (!isUint16(port)) return portProblem(port);
+    if (!Array.isArray(bytes) || bytes.length !== 4) return hostProblem(tag, bytes);
+    const a = bytes[0];
+    const b = bytes[1];
+    const c = bytes[2];
+    const d = bytes[3];
+    if (!isByte(a) || !isByte(b) || !isByte(c) || !isByte(d)) return hostProblem(tag, [a, b, c, d]);
+    const word = bytesWord(a, b, c, d);
+    if (last >= 0 && known[last] === 4 && known[last + 1] === port && known[last + 2] === word) return Encoded.Known;
+    slots[at] = 4;
+    slots[at + 1] = port;
+    slots[at + 2] = word;
+    slots[at + 3] = 0;
+    slots[at + 4] = 0;
+    slots[at + 5] = 0;
+    slots[at + 6] = 0;
+    slots[at + 7] = 0;
+    return Encoded.Written;
+  }
+  const { port, flowInfo, address: groups, scopeId } = val as Ipv6SocketAddress;
+  if (!isUint16(port)) return portProblem(port);
+  if (!isUint32(flowInfo) || !isUint32(scopeId)) {
+    return `flowInfo and scopeId are integers of 32 bits, got ${show(flowInfo)} and ${show(scopeId)}`;
+  }
+  if (!Array.isArray(groups) || groups.length !== 8) return hostProblem(tag, groups);
+  const a = groups[0];
+  const b = groups[1];
+  const c = groups[2];
+  const d = groups[3];
+  const e = groups[4];
+  const f = groups[5];
+  const g = groups[6];
+  const h = groups[7];
+  if (
+    !(isUint16(a) && isUint16(b) && isUint16(c) && isUint16(d)) ||
+    !(isUint16(e) && isUint16(f) && isUint16(g) && isUint16(h))
+  ) {
+    return hostProblem(tag, [a, b, c, d, e, f, g, h]);
+  }
+  const w0 = groupsWord(a, b);
+  const w1 = groupsWord(c, d);
+  const w2 = groupsWord(e, f);
+  const w3 = groupsWord(g, h);
+  if (
+    last >= 0 &&
+    known[last] === 6 &&
+    known[last + 1] === port &&
+    known[last + 2] === w0 &&
+    known[last + 3] === w1 &&
+    known[last + 4] === w2 &&
+    known[last + 5] === w3 &&
+    known[last + 6] === flowInfo &&
+    known[last + 7] === scopeId
+  ) {
+    return Encoded.Known;
+  }
+  slots[at] = 6;
+  slots[at + 1] = port;
+  slots[at + 2] = w0;
+  slots[at + 3] = w1;
+  slots[at + 4] = w2;
+  slots[at + 5] = w3;
+  slots[at + 6] = flowInfo;
+  slots[at + 7] = scopeId;
+  return Encoded.Written;
+}
+
+/** In place of null and undefined: has no property. */
+const NOTHING = Object.freeze(Object.create(null)) as IpSocketAddress;
+
+function portProblem(port: unknown): string {
+  return `a port is an integer from 0 to 65535, got ${show(port)}`;
+}
+
+function hostProblem(tag: IpAddressFamily, parts: unknown): string {
+  return `an ${tag} address is ${tag === 'ipv4' ? '4 integers of 8' : '8 integers of 16'} bits, got ${show(parts)}`;
+}
+
+function isByte(value: unknown): value is number {
+  return typeof value === 'number' && (value & 0xff) === value;
+}
+
+function isUint16(value: unknown): value is number {
+  return typeof value === 'number' && (value & 0xffff) === value;
+}
+
+function isUint32(value: unknown): value is number {
+  return typeof value === 'number' && value >>> 0 === value;
 }
 
 /** The address in a slot, or in the slot of that index of a table's slots. */
@@ -78,42 +187,35 @@ export function decodeAddress(slots: Uint32Array, index = 0): IpSocketAddress {
   return { tag: 'ipv6', val: { port, flowInfo: slots[at + 6]!, address, scopeId: slots[at + 7]! } };
 }
 
-const isUnsigned = (value: unknown, bits: number) =>
-  typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** bits;
-
-/** What keeps `value` from being an ip-socket-address: rule, received, remedy; undefined where nothing does. */
-export function malformation(value: unknown): string | undefined {
-  const { tag, val } = (value ?? {}) as { tag?: unknown; val?: Partial<Ipv6SocketAddress> };
-  if ((tag !== 'ipv4' && tag !== 'ipv6') || typeof val !== 'object' || val === null) {
-    return `an address is { tag: 'ipv4' | 'ipv6', val }, got ${show(value)}: parseSocketAddress('127.0.0.1:53') makes one`;
-  }
-  if (!isUnsigned(val.port, 16)) return `a port is an integer from 0 to 65535, got ${show(val.port)}`;
-  const [length, bits] = tag === 'ipv4' ? [4, 8] : [8, 16];
-  const parts: unknown = val.address;
-  const inRange = Array.isArray(parts) && parts.length === length && [...parts].every((part) => isUnsigned(part, bits));
-  if (!inRange) return `an ${tag} address is ${length} integers of ${bits} bits, got ${show(parts)}`;
-  if (tag === 'ipv6' && !(isUnsigned(val.flowInfo, 32) && isUnsigned(val.scopeId, 32))) {
-    return `flowInfo and scopeId are integers of 32 bits, got ${show(val.flowInfo)} and ${show(val.scopeId)}`;
-  }
-  return undefined;
-}
+/** How values are shown: their getters, and what they say of themselves, are not asked. */
+const SHOWN = {
+  breakLength: Infinity,
+  compact: true,
+  customInspect: false,
+  depth: 2,
+  getters: false,
+  maxArrayLength: 8,
+  maxStringLength: 80,
+};
 
 /** A value as it is shown in a message: short, and never a cause of another error. */
 export function show(value: unknown): string {
   try {
-    const text = JSON.stringify(value) ?? String(value);
+    const text = typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : inspect(value, SHOWN);
     return text.length > 80 ? `${text.slice(0, 77)}...` : text;
   } catch {
     return typeof value;
   }
 }
 
+const SOCKET_ADDRESS = /^(?:\[(?<v6>[^\]%]+)(?:%(?<zone>[^\]]+))?\]|(?<v4>[^:[\]]+)):(?<port>\d{1,5})$/;
+
 /**
  * Reads `127.0.0.1:53`, `[::1]:53` or `[fe80::1%eth0]:53` (a zone is an interface's name or number).
  * Throws SocketError `invalid-argument` for anything else; names are not looked up.
  */
 export function parseSocketAddress(text: string): IpSocketAddress {
-  const match = /^(?:\[(?<v6>[^\]%]+)(?:%(?<zone>[^\]]+))?\]|(?<v4>[^:[\]]+)):(?<port>\d{1,5})$/.exec(text);
+  const match = typeof text === 'string' ? SOCKET_ADDRESS.exec(text) : null;
   const { v4, v6, zone, port: digits } = match?.groups ?? {};
   const port = Number(digits);
   if (port <= 65_535) {
@@ -162,10 +264,10 @@ export function hostText({ tag, val }: IpSocketAddress): string {
  * what is no address.
  */
 export function formatSocketAddress(address: IpSocketAddress): string {
-  const problem = malformation(address);
-  if (problem !== undefined) throw new SocketError('invalid-argument', problem);
-  if (address.tag === 'ipv4') return `${hostText(address)}:${address.val.port}`;
-  const host = new URL(`http://[${hostText(address)}]`).hostname.slice(1, -1);
-  const zone = address.val.scopeId === 0 ? '' : `%${address.val.scopeId}`;
-  return `[${host}${zone}]:${address.val.port}`;
+  const plain = decodeAddress(encodeAddress(address));
+  const { port } = plain.val;
+  if (plain.tag === 'ipv4') return `${hostText(plain)}:${port}`;
+  const host = new URL(`http://[${hostText(plain)}]`).hostname.slice(1, -1);
+  const zone = plain.val.scopeId === 0 ? '' : `%${plain.val.scopeId}`;
+  return `[${host}${zone}]:${port}`;
 }

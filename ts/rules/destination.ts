@@ -1,7 +1,7 @@
 import { SocketError } from '../errors.js';
 import { SLOT_WORDS, type Slot } from '../native/layout.js';
 import type { Family } from '../native/native.js';
-import { decodeAddress, formatSocketAddress, type IpSocketAddress, malformation, show } from './address.js';
+import { decodeAddress, formatSocketAddress, type IpSocketAddress, show } from './address.js';
 
 /** The most bytes that a UDP datagram carries: 65,535 less the UDP header and, for IPv4, the IP header (RFC 768, 791). */
 export const MAX_PAYLOAD: Record<Family, number> = { 4: 65_507, 6: 65_527 };
@@ -87,35 +87,39 @@ export function samePeer(slots: Uint32Array, at: number, peer: Slot): boolean {
 }
 
 /**
- * The error for a refused datagram: the rule, what was received, the remedy. A value of no WIT type is a TypeError.
- * `where` names the call and the datagram.
+ * The error for a refused datagram: the rule, what was received, the remedy. A value of no WIT type is a TypeError. `where` names
+ * the call and the datagram; `culprit` is what was judged: the length of what is too large, what is the matter with a malformed
+ * address, the address as plain data, or what stands in place of the data.
  */
-export function refusalError(refusal: Refusal, where: string, datagram: unknown, destination: Destination): Error {
-  const { data, remoteAddress } = (datagram ?? {}) as { data?: { length?: unknown }; remoteAddress?: IpSocketAddress };
-  const { family, remote } = destination;
-  const got = `got ${malformation(remoteAddress) === undefined ? formatSocketAddress(remoteAddress!) : show(remoteAddress)}`;
+export function refusalError(
+  refusal: Refusal,
+  where: string,
+  culprit: unknown,
+  { family, remote }: Destination,
+): Error {
   const invalid = (text: string) => new SocketError('invalid-argument', `${where}: ${text}`);
+  const got = () => `got ${formatSocketAddress(culprit as IpSocketAddress)}`;
   switch (refusal) {
     case Refusal.TooLarge:
       return new SocketError(
         'datagram-too-large',
-        `${where}: UDP over IPv${family} carries at most ${MAX_PAYLOAD[family]} bytes, got ${show(data?.length)}: split the data`,
+        `${where}: UDP over IPv${family} carries at most ${MAX_PAYLOAD[family]} bytes, got ${culprit}: split the data`,
       );
     case Refusal.MalformedAddress:
-      return invalid(
-        malformation(remoteAddress) ?? `an address must not change while it is read, ${got}: pass plain data`,
-      );
+      return invalid(String(culprit));
     case Refusal.WrongFamily:
-      return invalid(`an IPv${family} socket takes IPv${family} addresses, ${got}: open a socket of the other family`);
+      return invalid(
+        `an IPv${family} socket takes IPv${family} addresses, ${got()}: open a socket of the other family`,
+      );
     case Refusal.UnspecifiedAddress:
-      return invalid(`a remote address names a host, ${got}: use 127.0.0.1 or ::1 for this machine`);
+      return invalid(`a remote address names a host, ${got()}: use 127.0.0.1 or ::1 for this machine`);
     case Refusal.PortZero:
-      return invalid(`a remote port is 1 to 65535, ${got}: name the receiver's port`);
+      return invalid(`a remote port is 1 to 65535, ${got()}: name the receiver's port`);
     case Refusal.Ipv4InIpv6:
-      return invalid(`an IPv6 socket reaches IPv6 alone, ${got}: use the IPv4 address on an IPv4 socket`);
+      return invalid(`an IPv6 socket reaches IPv6 alone, ${got()}: use the IPv4 address on an IPv4 socket`);
     case Refusal.NotTheRemote:
       return invalid(
-        `the stream is connected to ${formatSocketAddress(decodeAddress(remote!))}, ${got}: ` +
+        `the stream is connected to ${formatSocketAddress(decodeAddress(remote!))}, ${got()}: ` +
           `leave remoteAddress out, or open a stream without a remote address`,
       );
     case Refusal.NoAddress:
@@ -123,9 +127,12 @@ export function refusalError(refusal: Refusal, where: string, datagram: unknown,
     case Refusal.Denied:
       return new SocketError(
         'access-denied',
-        `${where}: no "send" rule of the policy covers the address, ${got}: allow it`,
+        `${where}: no "send" rule of the policy covers the address, ${got()}: allow it`,
       );
     default:
-      return new TypeError(`${where}: a datagram is { data: Uint8Array, remoteAddress? }, got ${show(datagram)}`);
+      return new TypeError(
+        `${where}: a datagram is { data, remoteAddress? }, data a Uint8Array that still has its bytes, got ${show(culprit)}: ` +
+          `make text a Uint8Array with Buffer.from(text), and another view one over its buffer`,
+      );
   }
 }

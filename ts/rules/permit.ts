@@ -22,7 +22,7 @@ export class Permit {
 
   /** Uses the permit up for `count` datagrams of a call to `method`. Traps, and keeps it, where that is more than granted. */
   use(method: string, count: number): void {
-    if (count > this.#count) this.#trap(method, count);
+    if (!(count <= this.#count)) this.#trap(method, count);
     this.#count = NONE;
   }
 

@@ -1,5 +1,6 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { hostText, type IpSocketAddress, show } from './address.js';
+import { lengthOf } from './list.js';
 
 /** One thing that a guest may do, with the addresses that it may do it with: see `Allow`. */
 export type AllowRule = { bind: string } | { send: string } | { receive: string };
@@ -42,12 +43,9 @@ export class Policy {
 
   /** Throws TypeError for a rule that it does not understand: one misread rule could allow what nobody meant to. */
   constructor(rules: readonly AllowRule[]) {
-    if (!Array.isArray(rules)) {
-      throw new TypeError(
-        `allow takes 'all' or a list of rules, got ${show(rules)}: write [{ send: '10.0.0.0/8:514' }]`,
-      );
-    }
-    for (const rule of rules) {
+    const length = lengthOf(rules, `allow takes 'all' or a list of rules`, `write [{ send: '10.0.0.0/8:514' }]`);
+    for (let i = 0; i < length; i++) {
+      const rule = rules[i];
       const entries = Object.entries(rule ?? {});
       const [action, text] = entries[0] ?? [];
       if (entries.length !== 1 || !(action === 'bind' || action === 'send' || action === 'receive')) {
@@ -60,7 +58,7 @@ export class Policy {
     if (this.#rules.receive.length === 0) this.#rules.receive = this.#rules.send;
   }
 
-  /** Whether a rule covers the address. */
+  /** Whether a rule covers the address: plain data, such as `decodeAddress` makes of the slot that is to be used. */
   allows(action: Action, address: IpSocketAddress): boolean {
     const answers = this.#answers[action];
     const host = hostText(address);

@@ -1,5 +1,4 @@
-import { SocketError } from '../errors.js';
-import { type IpSocketAddress, malformation, parseSocketAddress, show } from '../rules/address.js';
+import { decodeAddress, encodeAddress, type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
 import { type Allow, policyOf } from '../rules/policy.js';
 import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
@@ -38,10 +37,11 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`openUdp() takes options, got ${show(options)}: write { remote: '127.0.0.1:53' }`);
   }
+  const { allow, segmentation } = options;
   const remote = toAddress(options.remote);
   const local = toAddress(options.local) ?? unspecified(remote);
-  const policy = options.allow === undefined ? undefined : policyOf(options.allow);
-  const socket = new UdpSocket(local.tag, { policy, segmentation: options.segmentation });
+  const policy = allow === undefined ? undefined : policyOf(allow);
+  const socket = new UdpSocket(local.tag, { policy, segmentation });
   const resources: Disposable[] = [socket];
   const dispose = () => {
     for (const resource of resources) resource[Symbol.dispose]();
@@ -58,11 +58,10 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   }
 }
 
+/** The address as plain data, which answers the same each time. */
 function toAddress(address: string | IpSocketAddress | undefined): IpSocketAddress | undefined {
   if (typeof address === 'string') return parseSocketAddress(address);
-  const problem = address === undefined ? undefined : malformation(address);
-  if (problem !== undefined) throw new SocketError('invalid-argument', problem);
-  return address;
+  return address === undefined ? undefined : decodeAddress(encodeAddress(address));
 }
 
 /** The unspecified address, port 0, of the remote's family; IPv4 without one. */

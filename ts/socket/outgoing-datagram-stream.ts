@@ -6,8 +6,8 @@ import { LAYOUT } from '../native/layout.js';
 import { native, systemError, WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
 import { forsake } from '../readiness/readiness.js';
-import { show } from '../rules/address.js';
 import { type Destination, Refusal, refusalError } from '../rules/destination.js';
+import { lengthOf } from '../rules/list.js';
 import { Permit } from '../rules/permit.js';
 
 /** The full permit: what one native call takes. */
@@ -23,8 +23,6 @@ export interface ListInPlace {
   readonly payload: ArrayBuffer;
   /** Writes the table of the datagrams up to the first that breaks a rule. */
   pack(arena: Arena, destination: Destination): void;
-  /** The first datagram as an object, for messages. */
-  first(): unknown;
 }
 
 /** The arena of this thread: a send is synchronous, so one is enough. */
@@ -93,7 +91,8 @@ export class OutgoingDatagramStream {
    * Returns how many were accepted, which may be fewer than given, or 0 where the send buffer is full. Throws SocketError
    * only where the very first datagram failed: `invalid-argument` for its address, `datagram-too-large`,
    * `remote-unreachable`, `connection-refused`, `access-denied` or another by the system's error number. Uses the permit
-   * up, except for an empty list. Traps, with nothing sent, where `checkSend` granted fewer or was not called, and after drop.
+   * up, except for an empty list. Traps, with nothing sent, where `checkSend` granted fewer or was not called, and after drop,
+   * be it by a getter of the list. Throws TypeError for what is no list, or no datagram at its start.
    *
    * WIT: "semantically behaves the same as iterating the `datagrams` list and sequentially sending each individual datagram
    * until either the end of the list has been reached or the first error occurred. If at least one datagram has been sent
@@ -101,24 +100,31 @@ export class OutgoingDatagramStream {
    */
   send(list: readonly OutgoingDatagram[]): bigint {
     const descriptor = this.#live('send');
-    if (!Array.isArray(list))
-      throw new TypeError(`send() takes an array of datagrams, got ${show(list)}: pass [datagram]`);
-    const total = list.length;
+    const total = lengthOf(list, 'send() takes an array of datagrams', 'pass [datagram]');
     if (total === 0) return 0n;
     this.#permit.use('send', total);
     const arena = freeArena();
     let accepted = 0;
     do {
       arena.isPacking = true;
-      arena.pack(list, accepted, total, this.#destination);
-      arena.isPacking = false;
+      try {
+        arena.pack(list, accepted, total, this.#destination);
+        // A getter may have dropped the stream: its socket may stream to another peer by now.
+        this.#live('send');
+      } catch (error) {
+        // Not while there is a count to tell: the next send of the rest tells it.
+        if (accepted === 0) throw error;
+        break;
+      } finally {
+        arena.isPacking = false;
+      }
       if (arena.count > 0) {
         const taken = this.#transmit(descriptor, arena, arena.payload, accepted > 0);
         accepted += taken;
         if (taken < arena.count) break;
       }
       if (arena.refusal !== Refusal.None && accepted === 0)
-        throw refusalError(arena.refusal, 'send(), datagram 0', list[0], this.#destination);
+        throw refusalError(arena.refusal, 'send(), datagram 0', arena.culprit, this.#destination);
     } while (arena.refusal === Refusal.None && accepted < total);
     return COUNTS[accepted]!;
   }
@@ -133,10 +139,8 @@ export class OutgoingDatagramStream {
     this.#permit.use('send', list.length);
     const arena = freeArena();
     arena.clear();
-    arena.isPacking = true;
     list.pack(arena, this.#destination);
-    arena.isPacking = false;
-    if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', list.first(), this.#destination);
+    if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', arena.culprit, this.#destination);
     const taken = this.#transmit(descriptor, arena, list.payload, false);
     return COUNTS[taken]!;
   }

@@ -73,19 +73,21 @@ export class UdpSocket {
    * `concurrency-conflict` where a bind is in progress, `access-denied` where no `bind` rule covers the address.
    */
   startBind(local: IpSocketAddress): void {
+    // First, since a getter of the address may use the socket; from here on there is the slot alone.
+    const slot = encodeAddress(local);
     const { family } = this.#live('startBind');
     if (this.#bound)
       throw new SocketError('invalid-state', `start-bind: the socket is bound: open another to bind it elsewhere`);
     if (this.#binding !== undefined) {
       throw new SocketError('concurrency-conflict', 'start-bind: a bind is in progress: call finish-bind');
     }
-    const slot = encodeAddress(local);
+    const judged = decodeAddress(slot);
     const refusal = localRefusal(slot, family);
-    if (refusal !== Refusal.None) throw refusalError(refusal, 'start-bind', { remoteAddress: local }, this.#anywhere());
-    if (this.#policy?.allows('bind', local) === false) {
+    if (refusal !== Refusal.None) throw refusalError(refusal, 'start-bind', judged, this.#anywhere());
+    if (this.#policy?.allows('bind', judged) === false) {
       throw new SocketError(
         'access-denied',
-        `start-bind: no "bind" rule of the policy covers the address, got ${formatSocketAddress(local)}: allow it`,
+        `start-bind: no "bind" rule of the policy covers the address, got ${formatSocketAddress(judged)}: allow it`,
       );
     }
     this.#binding = slot;
@@ -119,14 +121,16 @@ export class UdpSocket {
    * returned by a previous invocation haven't been dropped yet before calling `stream` again."
    */
   stream(remote?: IpSocketAddress): [IncomingDatagramStream, OutgoingDatagramStream] {
+    // First, since a getter of the address may use the socket; from here on there is the slot alone.
+    const slot = remote === undefined || remote === null ? undefined : encodeAddress(remote);
     const descriptor = this.#live('stream');
     if (this.#streams?.some((stream) => !stream.dropped)) {
       throw new Trap('stream(): the streams of an earlier stream() are not dropped: drop both before the next one');
     }
     if (!this.#bound)
       throw new SocketError('invalid-state', 'stream: the socket is not bound: bind it, to port 0 for any');
-    const slot = remote === undefined || remote === null ? undefined : this.#peer(remote);
     if (slot !== undefined) {
+      this.#checkPeer(slot);
       this.#remote = undefined;
       descriptor.connect(slot);
       this.#remote = slot;
@@ -228,13 +232,12 @@ export class UdpSocket {
     return { family: this.descriptor.family, remote: undefined, permits: undefined };
   }
 
-  /** The slot of an address that the socket may stream to. */
-  #peer(remote: IpSocketAddress): Slot {
-    const slot = encodeAddress(remote);
+  /** Throws where the socket may not stream to the address. */
+  #checkPeer(slot: Slot): void {
+    const judged = decodeAddress(slot);
     let refusal = remoteRefusal(slot, 0, this.descriptor.family);
-    if (refusal === Refusal.None && this.#policy?.allows('send', remote) === false) refusal = Refusal.Denied;
-    if (refusal !== Refusal.None) throw refusalError(refusal, 'stream', { remoteAddress: remote }, this.#anywhere());
-    return slot;
+    if (refusal === Refusal.None && this.#policy?.allows('send', judged) === false) refusal = Refusal.Denied;
+    if (refusal !== Refusal.None) throw refusalError(refusal, 'stream', judged, this.#anywhere());
   }
 
   #bufferSize(operation: string, option: number): bigint {

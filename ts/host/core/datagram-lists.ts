@@ -105,20 +105,16 @@ export class OutgoingList implements ListInPlace {
     arena.count = (word - this.#word) / OUTGOING_WORDS;
     arena.used = packed / ENTRY_WORDS + 1;
     if (word === end) return;
-    if (arena.refusal === Refusal.None) arena.refusal = Refusal.TooLarge;
+    if (arena.refusal === Refusal.None) arena.refuse(Refusal.TooLarge, words[word + 1]);
     for (; word < end; word += OUTGOING_WORDS) {
       if (this.#hasAddress(word)) readAddress(words, word + 3, newSlot(), 0);
     }
   }
 
-  first(): OutgoingDatagram {
-    return this.objects(1)[0]!;
-  }
-
-  /** The first datagrams as objects, whose data are views: for hosts that take objects. */
-  objects(count = this.length): OutgoingDatagram[] {
+  /** The datagrams as objects, whose data are views: for hosts that take objects. */
+  objects(): OutgoingDatagram[] {
     const { words, bytes } = this.#memory;
-    return Array.from({ length: count }, (_, i) => {
+    return Array.from({ length: this.length }, (_, i) => {
       const word = this.#word + i * OUTGOING_WORDS;
       const hasAddress = this.#hasAddress(word);
       const data = bytes.subarray(words[word], words[word]! + words[word + 1]!);
