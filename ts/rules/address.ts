@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { inspect } from 'node:util';
@@ -234,14 +235,41 @@ export function parseSocketAddress(text: string): IpSocketAddress {
   );
 }
 
+/** The scope id that a zone names: an interface's index. */
 function scopeOf(zone: string, text: string): number {
-  const named = networkInterfaces()[zone]?.find((entry) => entry.family === 'IPv6');
-  const scope = /^\d{1,9}$/.test(zone) ? Number(zone) : named?.scopeid;
-  if (scope !== undefined) return scope;
+  const index = /^\d{1,10}$/.test(zone) ? Number(zone) : interfaceIndex(zone);
+  if (index !== undefined && index >= 1 && index < 2 ** 32) return index;
   throw new SocketError(
     'invalid-argument',
-    `a zone is an interface's name or number, got ${show(text)}: see "ip link"`,
+    `a zone is the name of an interface that speaks IPv6, or its number from 1 on, got ${show(text)}: see "ip link"`,
   );
+}
+
+/** The index of the interface of that name, which its link-local addresses have as scope id; others have 0. */
+function interfaceIndex(name: string): number | undefined {
+  try {
+    const interfaces = networkInterfaces();
+    const entries = Object.hasOwn(interfaces, name) ? interfaces[name]! : [];
+    for (const entry of entries) if (entry.family === 'IPv6' && entry.scopeid > 0) return entry.scopeid;
+  } catch {
+    // Some systems forbid the call, and Node.js fails in it where an interface is named `constructor`.
+  }
+  return process.platform === 'linux' ? listedIndex(name) : undefined;
+}
+
+/**
+ * The index by the kernel's list of IPv6 multicast groups, where every interface that speaks IPv6 is, with or without address.
+ * proc_pid_net(5) shows the process's own network namespace; /sys/class/net shows that of whoever mounted it.
+ */
+function listedIndex(name: string): number | undefined {
+  try {
+    const lines = readFileSync('/proc/net/igmp6', 'utf8').split('\n');
+    // `3    eth0            ff02...`
+    const [index] = lines.map((line) => line.split(/ +/)).find((fields) => fields[1] === name) ?? [];
+    return index === undefined ? undefined : Number(index);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The eight groups of an IPv6 address that `isIPv6` accepted. */
