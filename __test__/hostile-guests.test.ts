@@ -189,6 +189,23 @@ describe('a hostile guest', () => {
     );
   });
 
+  it.each<[string, (guest: Guest) => number]>([
+    ['the socket itself', (g) => g.socket],
+    ['a stream', (g) => g.outgoing],
+    ['a pollable', (g) => g.exports['out_subscribe']!(g.outgoing)],
+    ['a handle that was never given', (g) => g.network + 1000],
+    ['0', () => 0],
+    ['-1', () => -1],
+  ])('%s in place of a network', async (_, handle) => {
+    guest.exports['create']!(0, 8);
+    const socket = guest.word(12);
+    const start = (network: number) =>
+      guest.exports['start_bind']!(socket, network, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 8);
+    await traps(() => start(handle(guest)));
+    start(guest.network);
+    expect(guest.view.getUint8(8)).toBe(0);
+  });
+
   it('an empty list of pollables, and one that lies outside memory', async () => {
     expect(() => guest.exports['poll']!(64, 0, 8)).toThrow(WebAssembly.RuntimeError);
     await traps(() => guest.exports['poll']!(END - 4, 2, 8));

@@ -116,7 +116,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: Mixed
       ({ memory, handles }) =>
       (handle: number, network: number, ...rest: number[]) => {
         const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
-        handles.live(network);
+        handles.live(network, Network);
         const address = liftFlatAddress(rest, 0);
         result(memory, rest[FLAT_ADDRESS]!, 2, 1, () => self.startBind(address));
       },

@@ -9,8 +9,8 @@ export type Type<T extends Disposable> = { prototype: T; name: string };
 export interface Handles {
   /** The table's handle of a resource that the guest borrows out. Traps where the number names no resource of that type. */
   handle<T extends Disposable>(number: number, type: Type<T>): Resource<T>;
-  /** Traps where the number names nothing: of resources that another host may have given. */
-  live(number: number): void;
+  /** Traps where the number names nothing, or one of this host's resources of another type; those of other hosts pass. */
+  live<T extends Disposable>(number: number, type: Type<T>): void;
   /** The number of whatever resource it is, ours or another host's. Traps where there is none. */
   rep(number: number): number;
   /** A number for a resource that the guest owns from now on. */
@@ -30,12 +30,13 @@ export class PlainHandles implements Handles {
     return number as Resource<T>;
   }
 
-  live(number: number): void {
-    if (!this.#table.has(number)) throw unknown(number);
+  /** Every number is this host's. */
+  live<T extends Disposable>(number: number, type: Type<T>): void {
+    this.handle(number, type);
   }
 
   rep(number: number): number {
-    this.live(number);
+    if (!this.#table.has(number)) throw unknown(number);
     return number;
   }
 
@@ -69,8 +70,10 @@ function repOf(table: JcoTable, entry: number): number {
   return scope === undefined || rep === undefined || (scope & FLAG) !== 0 ? 0 : rep & ~FLAG;
 }
 
-function unknown(number: number): Trap {
-  return new Trap(`handle ${number} of the guest names nothing: use the handle that was returned, until it is dropped`);
+function misnamed(number: number, type: Type<Disposable>): Trap {
+  return new Trap(
+    `handle ${number} of the guest must name a ${type.name}: use the handle that was returned, until it is dropped`,
+  );
 }
 
 /** The handles of a component that jco runs. */
@@ -95,13 +98,16 @@ export class JcoHandles implements Handles {
       if (this.#tables.length > 1) typeOf.set(table, type);
       return handle;
     }
-    throw new Trap(
-      `handle ${number} of the guest must name a ${type.name}: use the handle that was returned, until it is dropped`,
-    );
+    throw misnamed(number, type);
   }
 
-  live(number: number): void {
-    this.rep(number);
+  live<T extends Disposable>(number: number, type: Type<T>): void {
+    const isNamed = this.#tables.some((table) => {
+      const rep = repOf(table, number);
+      const isOfType = (typeOf.get(table) ?? type) === type;
+      return rep !== 0 && isOfType && (!this.#table.has(rep) || this.#table.holds(rep, type));
+    });
+    if (!isNamed) throw misnamed(number, type);
   }
 
   rep(number: number): number {
