@@ -315,6 +315,35 @@ describe('MeteredOutgoing, a wrapper by delegation', () => {
     expect(outcomeOf(() => outgoing.send([{ data: bytes('x') }]))).toBe('trap');
   });
 
+  it('counts what was sent, and permits what it counts, whatever lists and data say of themselves', async () => {
+    const receiver = await Receiver.open(FAMILIES[0]);
+    const { guest, meters } = metered({ rate: 1, burst: 2 });
+    const [, outgoing] = guest.bound(parseSocketAddress('127.0.0.1:0')).stream(receiver.address);
+    const lying = Object.defineProperty(bytes('four'), 'length', { value: 1000 });
+    let reads = 0;
+    const changing = {
+      get data() {
+        reads += 1;
+        return reads === 1 ? bytes('seven b') : bytes('otherwise');
+      },
+    };
+    const items = [{ data: lying }, changing, { data: bytes('third') }];
+    let lengths = 0;
+    const list = new Proxy(items, {
+      get: (target, key) => (key === 'length' ? (lengths++ === 0 ? 2 : 3) : Reflect.get(target, key)),
+    });
+    expect(outgoing.checkSend()).toBe(2n);
+    expect(outgoing.send(list)).toBe(2n);
+    expect(meters()).toMatchObject([{ sends: 1, datagrams: 2, bytes: 11 }]);
+    await receiver.until(2);
+    expect(receiver.texts).toEqual(['four', 'seven b']);
+    for (const length of [1.5, Number.NaN, -1, Infinity]) {
+      const wrong = new Proxy(items, { get: (_, key) => (key === 'length' ? length : undefined) });
+      expect(() => outgoing.send(wrong)).toThrow(/^send\(\) takes an array of datagrams, got one of length/);
+    }
+    await receiver[Symbol.asyncDispose]();
+  });
+
   it('refuses a rate that is none', () => {
     expect(() => metered({ rate: 0 })).toThrow(/rate is datagrams a second, above 0, got 0/);
     expect(() => metered({ rate: 10, burst: 0 })).toThrow(/burst is a number of datagrams, at least 1, got 0/);

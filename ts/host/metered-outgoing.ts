@@ -1,6 +1,7 @@
-import type { OutgoingDatagram } from '../batch/arena.js';
+import { type OutgoingDatagram, sizeOf } from '../batch/arena.js';
 import { SocketError } from '../errors.js';
 import { Pollable } from '../readiness/pollable.js';
+import { lengthOf } from '../rules/list.js';
 import { Permit } from '../rules/permit.js';
 import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
 import type { HostOutgoingDatagramStream } from './outgoing.js';
@@ -101,12 +102,15 @@ export class MeteredOutgoing implements HostOutgoingDatagramStream {
 
   send(self: Resource<OutgoingDatagramStream>, datagrams: readonly OutgoingDatagram[]): bigint {
     const stream = this.#stream(self);
-    if (datagrams.length > 0) stream.permit.use('send', datagrams.length);
+    const length = lengthOf(datagrams, 'send() takes an array of datagrams', 'pass [datagram]');
+    if (length > 0) stream.permit.use('send', length);
     stream.sends += 1;
-    const sent = Number(this.#counted(stream, () => this.#inner.send(self, datagrams)));
+    // Read once: what is counted is what the inner stream was given.
+    const list = Array.from({ length }, (_, i) => plain(datagrams[i]!));
+    const sent = Number(this.#counted(stream, () => this.#inner.send(self, list)));
     stream.use(sent);
     stream.datagrams += sent;
-    for (let i = 0; i < sent; i++) stream.bytes += datagrams[i]!.data.length;
+    for (let i = 0; i < sent; i++) stream.bytes += sizeOf(list[i]!.data);
     return BigInt(sent);
   }
 
@@ -140,4 +144,11 @@ export class MeteredOutgoing implements HostOutgoingDatagramStream {
       throw error;
     }
   }
+}
+
+/** A datagram whose properties are read, once; what is none stays what it is. */
+function plain(datagram: OutgoingDatagram): OutgoingDatagram {
+  if (typeof datagram !== 'object' || datagram === null) return datagram;
+  const { data, remoteAddress } = datagram;
+  return { data, remoteAddress };
 }
