@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { noNamespaces, runInNamespace } from './support/runtime.js';
+import { noNamespaces, ON_ONE_PROCESSOR, runInNamespace } from './support/runtime.js';
 
 interface Seen {
   partial: number;
@@ -22,9 +22,8 @@ describe.skipIf(noNamespaces)(`backpressure on a shaped link ${noNamespaces ?? '
   ])(
     'over %s, %s sizes: partial counts, ok(0), readiness, and every datagram once, in order',
     async (loopback, sizes) => {
-      // On one processor: two that take from the link's queue pass on what they took in no order.
       const shaped = `tc qdisc add dev lo root tbf rate 10mbit burst 10k limit 100k
-      taskset -pc $(taskset -pc $$ | sed 's/.*: //; s/[-,].*//') $$ >/dev/null`;
+        ${ON_ONE_PROCESSOR}`;
       const seen = await runInNamespace<Seen>(shaped, 'backpressure.mjs', [loopback, sizes]);
       expect(seen.partial).toBeGreaterThan(0);
       expect(seen.zero).toBeGreaterThan(0);

@@ -19,6 +19,7 @@ export {
   parseSocketAddress,
 } from './rules/address.js';
 export type { Allow, AllowRule } from './rules/policy.js';
+export { DatagramQueue, type QueueOptions, type RefusedDatagram, type SendCallback } from './socket/datagram-queue.js';
 export { type IncomingDatagram, IncomingDatagramStream } from './socket/incoming-datagram-stream.js';
 export { type OpenUdp, type OpenUdpOptions, openUdp } from './socket/open-udp.js';
 export { OutgoingDatagramStream } from './socket/outgoing-datagram-stream.js';

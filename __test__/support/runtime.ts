@@ -48,6 +48,12 @@ export function run(command: string[], options: { env?: Record<string, string> }
   });
 }
 
+/**
+ * A shell line for `runInNamespace` that keeps it on one processor: two that take from a shaped link's queue pass on what they
+ * took in no order.
+ */
+export const ON_ONE_PROCESSOR = `taskset -pc $(taskset -pc $$ | sed 's/.*: //; s/[-,].*//') $$ >/dev/null`;
+
 /** Runs a fixture and reads the JSON that it prints. */
 export async function runFixture<T>(name: string, args: string[] = [], env: Record<string, string> = {}): Promise<T> {
   return parse(await run([...RUNTIME, fixture(name), ...args], { env }));

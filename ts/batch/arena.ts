@@ -44,11 +44,16 @@ const UNSEEN = Object.freeze({}) as IpSocketAddress;
 /** In place of what is null or undefined and should be a datagram. */
 const NO_DATAGRAM = Object.freeze({ data: undefined, remoteAddress: undefined }) as unknown as OutgoingDatagram;
 
+/** What came of `add`, where it is no size. */
+export const Added = { Refused: -1, NoRoom: -2 } as const;
+
 /** A batch on its way to the addon: the payloads, and the table of where each lies and goes (see `layout.ts`). */
 export class Arena {
   /** The payloads, one behind the other. */
   readonly bytes = new Uint8Array(new ArrayBuffer(PAYLOAD_BYTES));
   readonly payload = this.bytes.buffer;
+  /** The same memory, to write text into. */
+  readonly #text = Buffer.from(this.payload);
   readonly table = new ArrayBuffer(LAYOUT.tableBytes);
   /** The entries, each of as many datagrams as are alike and lie one behind the other. */
   readonly entries = new Uint32Array(this.table, 0, LAYOUT.maxDatagrams * ENTRY_WORDS);
@@ -171,6 +176,88 @@ export class Arena {
    */
   append(length: number, address: IpSocketAddress | undefined, destination: Destination): boolean {
     if (address !== this.#lastAddress && !this.#names(address, destination)) return false;
+    this.#take(length);
+    return true;
+  }
+
+  /**
+   * Makes a datagram of a copy of `data`, text as UTF-8; its size in bytes. `Added.NoRoom` where the arena has none for it, and
+   * `Added.Refused`, with the rule noted, where it breaks one. The caller sees to it that the arena is left alone while
+   * `isPacking`.
+   */
+  add(data: Uint8Array | string, address: IpSocketAddress | undefined, destination: Destination): number {
+    if (address !== this.#lastAddress) {
+      if (this.addresses === MAX_DATAGRAMS) return Added.NoRoom;
+      if (!this.#names(address, destination)) return Added.Refused;
+    }
+    const isText = typeof data === 'string';
+    const size = isText ? Buffer.byteLength(data) : sizeOf(data);
+    if (size === NOT_BYTES) return this.#refuseAdded(Refusal.NotADatagram, data);
+    if (size > MAX_PAYLOAD[destination.family]) return this.#refuseAdded(Refusal.TooLarge, size);
+    const { position } = this;
+    if (size > PAYLOAD_BYTES - position || this.count === MAX_DATAGRAMS) return Added.NoRoom;
+    if (isText) this.#text.write(data, position);
+    else set.call(this.bytes, data, position);
+    this.#take(size);
+    return size;
+  }
+
+  /** A copy of the first datagram's payload, and its destination. */
+  first(): { data: Uint8Array; remoteAddress: IpSocketAddress | undefined } {
+    const [offset = 0, length = 0, index = CONNECTED] = this.entries;
+    const isAddressed = (index | 0) !== CONNECTED;
+    return {
+      data: this.bytes.slice(offset, offset + length),
+      remoteAddress: isAddressed ? decodeAddress(this.slots, index) : undefined,
+    };
+  }
+
+  /** Takes the first `sent` datagrams out; the bytes that they had. Their room comes back when the arena is empty. */
+  advance(sent: number): number {
+    const { entries } = this;
+    const end = this.used * ENTRY_WORDS;
+    // Entries of which all are sent, then one of which some are.
+    let word = 0;
+    let left = sent;
+    let bytes = 0;
+    for (; word < end && entries[word + 3]! <= left; word += ENTRY_WORDS) {
+      left -= entries[word + 3]!;
+      bytes += entries[word + 1]! * entries[word + 3]!;
+    }
+    if (sent === this.count) {
+      this.clear();
+      return bytes;
+    }
+    bytes += left * entries[word + 1]!;
+    entries[word]! += left * entries[word + 1]!;
+    entries[word + 3]! -= left;
+    entries.copyWithin(0, word, end);
+    this.used -= word / ENTRY_WORDS;
+    this.count -= sent;
+    return bytes;
+  }
+
+  /** Drops the first `sent` datagrams and moves the others, and their addresses, to the front. */
+  drop(sent: number): void {
+    this.advance(sent);
+    if (this.count === 0) return;
+    const { entries, bytes, slots } = this;
+    const firstByte = entries[0]!;
+    bytes.copyWithin(0, firstByte, this.position);
+    this.position -= firstByte;
+    // A connected stream's datagrams have no slots; the others' indexes only grow.
+    const firstSlot = this.addresses === 0 ? 0 : entries[2]!;
+    slots.copyWithin(0, firstSlot * SLOT_WORDS, this.addresses * SLOT_WORDS);
+    this.addresses -= firstSlot;
+    this.#lastIndex -= firstSlot;
+    for (let word = 0; word < this.used * ENTRY_WORDS; word += ENTRY_WORDS) {
+      entries[word]! -= firstByte;
+      entries[word + 2]! -= firstSlot;
+    }
+  }
+
+  /** Makes a datagram of the `length` bytes at `position`, to the address that was named last. */
+  #take(length: number): void {
     const { entries, position, used } = this;
     const index = this.#lastIndex;
     let word = (used - 1) * ENTRY_WORDS;
@@ -186,38 +273,11 @@ export class Arena {
     }
     this.position = position + length;
     this.count += 1;
-    return true;
   }
 
-  /** Drops the first `sent` datagrams and moves the others, and their addresses, to the front. */
-  drop(sent: number): void {
-    if (sent === this.count) {
-      this.clear();
-      return;
-    }
-    const { entries, bytes, slots } = this;
-    const end = this.used * ENTRY_WORDS;
-    // Entries of which all are sent, then one of which some are.
-    let first = 0;
-    let left = sent;
-    for (; entries[first + 3]! <= left; first += ENTRY_WORDS) left -= entries[first + 3]!;
-    entries[first]! += left * entries[first + 1]!;
-    entries[first + 3]! -= left;
-    entries.copyWithin(0, first, end);
-    this.used -= first / ENTRY_WORDS;
-    this.count -= sent;
-    const firstByte = entries[0]!;
-    bytes.copyWithin(0, firstByte, this.position);
-    this.position -= firstByte;
-    // A connected stream's datagrams have no slots; the others' indexes only grow.
-    const firstSlot = this.addresses === 0 ? 0 : entries[2]!;
-    slots.copyWithin(0, firstSlot * SLOT_WORDS, this.addresses * SLOT_WORDS);
-    this.addresses -= firstSlot;
-    this.#lastIndex -= firstSlot;
-    for (let word = 0; word < end - first; word += ENTRY_WORDS) {
-      entries[word]! -= firstByte;
-      entries[word + 2]! -= firstSlot;
-    }
+  #refuseAdded(refusal: Refusal, culprit: unknown): typeof Added.Refused {
+    this.refuse(refusal, culprit);
+    return Added.Refused;
   }
 
   /** The address index for an object. The same object as before, unread again, has the same index. */

@@ -66,7 +66,7 @@ export class DatagramWriter {
   /**
    * Sends the committed datagrams under the permit of `checkSend`, as `send` would; returns how many were accepted.
    * What was not accepted stays pending, for the next flush; `position` moves to behind it. An error leaves all pending:
-   * `clear()` gives them up.
+   * `skip()` gives up the first, whose refusal it may be; `clear()` all.
    */
   flush(): bigint {
     const arena = this.#idle('flush');
@@ -75,6 +75,12 @@ export class DatagramWriter {
     const taken = this.#sender.transmit(arena);
     arena.drop(taken);
     return BigInt(taken);
+  }
+
+  /** Gives up the first of what is pending: the one whose refusal a flush has thrown. */
+  skip(): void {
+    const arena = this.#idle('skip');
+    if (arena.count > 0) arena.drop(1);
   }
 
   /** Gives up what is pending. */

@@ -1,6 +1,6 @@
 import { AbortError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
-import { native, QUIET, systemError } from '../native/native.js';
+import { native, QUIET, systemError, WRITABLE } from '../native/native.js';
 
 /** An event of a socket that somebody may wait for. */
 export interface SocketEvent {
@@ -36,8 +36,8 @@ class Waits {
   #watched = 0;
   /** Whether the addon reports an event: then it asks what is wanted when that is over. */
   #isReporting = false;
-  /** Whether a microtask will tell of what calls have left with the socket. */
-  #isTold = false;
+  /** The events of which a microtask will tell. */
+  #told = 0;
 
   constructor(descriptor: Descriptor) {
     this.#descriptor = descriptor;
@@ -58,7 +58,7 @@ class Waits {
     waiting.set(this.#socket, this);
     this.hear(this.#descriptor.events);
     // What is there already is told without the system.
-    if (this.#isTold) return;
+    if (this.#told !== 0) return;
     try {
       this.#watch();
     } catch (error) {
@@ -110,13 +110,17 @@ class Waits {
     return this.#watched;
   }
 
-  /** A call has left these events with the socket, of which the kernel knows nothing. Told in a microtask, if they are there still. */
+  /** A call has left these events with the socket, or seen them, of which the kernel tells nothing. Told in a microtask. */
   hear(events: number): void {
-    if (this.#isTold || (events & this.wanted) === 0) return;
-    this.#isTold = true;
+    const heard = events & this.wanted;
+    const isTold = this.#told !== 0;
+    this.#told |= heard;
+    if (isTold || heard === 0) return;
     queueMicrotask(() => {
-      this.#isTold = false;
-      this.#wake(this.#descriptor.events);
+      const told = this.#told;
+      this.#told = 0;
+      // What others have received meanwhile is there no longer.
+      this.#wake(told & (this.#descriptor.events | WRITABLE));
       try {
         this.#watch();
       } catch (error) {

@@ -92,7 +92,7 @@ export class IncomingDatagramStream {
       const count = descriptor.took(native.receive(descriptor.socket, batch.payload, batch.table, max));
       if (count < 0) throw systemError('receive', -count);
       this.#hear(batch, count);
-      if (batch.count > 0 || descriptor.isDrained) break;
+      if (batch.count > 0 || count === 0) break;
     }
     return batch.count;
   }

@@ -9,6 +9,7 @@ import { forsake } from '../readiness/readiness.js';
 import { type Destination, Refusal, refusalError } from '../rules/destination.js';
 import { lengthOf } from '../rules/list.js';
 import { Permit } from '../rules/permit.js';
+import { DatagramQueue, type QueueOptions, type QueueSender } from './datagram-queue.js';
 
 /** The full permit: what one native call takes. */
 const FULL_PERMIT = LAYOUT.maxDatagrams;
@@ -46,6 +47,7 @@ export class OutgoingDatagramStream {
   readonly #permit = new Permit();
   /** Whether the kernel has refused something since it was last seen writable: then the next check asks it. */
   #unsure = false;
+  readonly #queues = new Set<DatagramQueue>();
 
   /** @internal Takes a share of the descriptor. */
   constructor(descriptor: Descriptor, destination: Destination) {
@@ -71,18 +73,21 @@ export class OutgoingDatagramStream {
   checkSend(): bigint {
     const descriptor = this.#live('checkSend');
     this.#permit.revoke();
+    const permit = this.#isWritable(descriptor) ? FULL_PERMIT : 0;
+    this.#permit.grant(permit);
+    return COUNTS[permit]!;
+  }
+
+  /** Whether the socket has room, as far as is known, or else as the kernel says. Throws the error that is pending. */
+  #isWritable(descriptor: Descriptor): boolean {
     // An error that another call has left is told here as well.
-    if (this.#unsure || descriptor.events & WRITABLE) {
-      const writable = descriptor.took(native.checkSend(descriptor.socket));
-      this.#unsure = writable <= 0;
-      if (writable < 0) throw systemError('check-send', -writable);
-      if (writable === 0) {
-        this.#permit.grant(0);
-        return 0n;
-      }
-    }
-    this.#permit.grant(FULL_PERMIT);
-    return COUNTS[FULL_PERMIT]!;
+    if (!this.#unsure && (descriptor.events & WRITABLE) === 0) return true;
+    const writable = descriptor.took(native.checkSend(descriptor.socket));
+    this.#unsure = writable <= 0;
+    if (writable < 0) throw systemError('check-send', -writable);
+    // There may be less room than the kernel wakes for, once others have used what was seen here.
+    if (writable > 0) descriptor.waits?.hear(WRITABLE);
+    return writable > 0;
   }
 
   /**
@@ -159,6 +164,25 @@ export class OutgoingDatagramStream {
   }
 
   /**
+   * A queue for those who have one datagram at a time: it copies each, and what one turn of the event loop sends leaves as one
+   * batch. It needs no permit, and leaves that of `checkSend` alone; datagrams of several queues, and of `send`, leave in no
+   * order among each other.
+   */
+  queue(options?: QueueOptions): DatagramQueue {
+    this.#live('queue');
+    const sender: QueueSender = {
+      destination: this.#destination,
+      descriptor: () => this.#live('the queue'),
+      isWritable: () => this.#isWritable(this.#live('the queue')),
+      transmit: (arena) => this.#transmit(this.#live('the queue'), arena, arena.payload, false),
+      doubt: () => this.doubt(),
+    };
+    const queue = new DatagramQueue(sender, options);
+    this.#queues.add(queue);
+    return queue;
+  }
+
+  /**
    * A pollable that is ready when `checkSend` would grant at least 1 or throw.
    *
    * WIT: "Create a `pollable` which will resolve once the stream is ready to send again."
@@ -180,10 +204,14 @@ export class OutgoingDatagramStream {
     if (this.#destination.remote !== undefined) this.#unsure = true;
   }
 
-  /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
+  /**
+   * Drops the stream: its pending waits reject, and the socket closes with the last of its owners. Of what its queues hold, the
+   * system takes what it can at once; the rest is refused. May be called again.
+   */
   [Symbol.dispose](): void {
     const descriptor = this.#descriptor;
     if (descriptor === undefined) return;
+    for (const queue of this.#queues) queue.forsake();
     this.#descriptor = undefined;
     forsake(descriptor, WRITABLE);
     descriptor.release();

@@ -168,6 +168,11 @@ impl Outgoing {
                     let (sent, error) = self.send_refused(kernel, batch, run, errno, plain);
                     accepted += sent;
                     if sent < run.datagrams().len() {
+                        if error.is_none()
+                            && let Some(errno) = kernel.take_error()
+                        {
+                            self.keep(errno);
+                        }
                         return self.cut_short(accepted, error);
                     }
                     // What is left is grouped anew, by what the socket now knows.

@@ -90,9 +90,9 @@ impl UdpSocket {
     /// Connects or reconnects; the bound address and port survive. Sizes that did not segment are tried again.
     pub fn connect(&mut self, address: SocketAddr) -> Result<(), Errno> {
         self.disconnect()?;
+        sys::connect(&self.socket, address)?;
         // Where the system refuses, an error within a batch is told later: by the next datagram that it meets.
         let _ = sys::queue_errors(&self.socket, true);
-        sys::connect(&self.socket, address)?;
         self.connected = true;
         Ok(())
     }
@@ -194,7 +194,7 @@ impl UdpSocket {
             });
             kept.learn(taken.messages, most, segments);
             kept.copy_from(room);
-            *drained = taken.error.is_none() && taken.messages < most;
+            *drained = taken.error.is_none() && taken.messages < most && kept.datagrams.is_empty();
             error = taken.error;
             // What it told stands in the queue of errors too, and is told once.
             if let Some(other) = other_error(socket, *connected, error) {

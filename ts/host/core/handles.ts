@@ -36,7 +36,7 @@ export class PlainHandles implements Handles {
   }
 
   rep(number: number): number {
-    if (!this.#table.has(number)) throw unknown(number);
+    if (!this.#table.has(number)) throw misnamed(number, ANY);
     return number;
   }
 
@@ -70,7 +70,9 @@ function repOf(table: JcoTable, entry: number): number {
   return scope === undefined || rep === undefined || (scope & FLAG) !== 0 ? 0 : rep & ~FLAG;
 }
 
-function misnamed(number: number, type: Type<Disposable>): Trap {
+const ANY = { name: 'resource' };
+
+function misnamed(number: number, type: { name: string }): Trap {
   return new Trap(
     `handle ${number} of the guest must name a ${type.name}: use the handle that was returned, until it is dropped`,
   );
@@ -115,7 +117,7 @@ export class JcoHandles implements Handles {
       const rep = repOf(table, number);
       if (rep !== 0) return rep;
     }
-    throw unknown(number);
+    throw misnamed(number, ANY);
   }
 
   own<T extends Disposable>(value: T, type: Type<T>): number {

@@ -9,7 +9,6 @@ use socket2::Socket;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::io;
 use std::ptr;
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -61,7 +60,8 @@ pub struct Poller {
 
 /// What the driver shares with the events that arrive in its thread.
 struct Local {
-    shared: &'static Shared,
+    /// The polling thread, once a socket was watched.
+    shared: Cell<Option<&'static Shared>>,
     env: sys::napi_env,
     function: Cell<sys::napi_threadsafe_function>,
     listener: Rc<Listener>,
@@ -82,19 +82,18 @@ struct Watch {
     waited: bool,
 }
 
-/// Starts the polling thread when the first environment needs it. It lives as long as the process.
-fn shared() -> Result<&'static Shared> {
+/// Starts the polling thread when the first socket is watched. It lives as long as the process.
+fn shared() -> std::result::Result<&'static Shared, Errno> {
     static SHARED: Mutex<Option<&'static Shared>> = Mutex::new(None);
-    let failed = |error: io::Error| napi::Error::from_reason(format!("the polling thread does not start: {error}"));
     let mut started = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(shared) = *started {
         return Ok(shared);
     }
-    let poller = polling::Poller::new().map_err(failed)?;
+    let poller = polling::Poller::new()?;
     let shared: &'static Shared = Box::leak(Box::new(Shared { poller, registered: Mutex::default() }));
     // The thread's code must stay, though the worker that loaded the addon ends.
     napi::bindgen_prelude::retain_current_module_for_unload_safety();
-    thread::Builder::new().name("wasi-udp-poller".into()).spawn(|| shared.run()).map_err(failed)?;
+    thread::Builder::new().name("wasi-udp-poller".into()).spawn(|| shared.run())?;
     Ok(started.insert(shared))
 }
 
@@ -110,8 +109,13 @@ impl Shared {
             events.clear();
             let waited = self.poller.wait(&mut events, None).map_err(Errno::from);
             let mut registered = self.lock();
+            for event in events.iter() {
+                if let Some(registration) = registered.by_key.get_mut(&event.key) {
+                    self.fire(registration, event);
+                }
+            }
             if let Err(errno) = waited {
-                // Nothing that is watched would be heard of: whoever waits is told, and may wait again.
+                // Of the others nobody would hear: whoever waits is told, and may wait again.
                 for (&key, registration) in &mut registered.by_key {
                     if std::mem::take(&mut registration.interest) != 0 {
                         registration.tell(key, -errno.0);
@@ -119,12 +123,6 @@ impl Shared {
                 }
                 drop(registered);
                 thread::sleep(Duration::from_millis(1));
-                continue;
-            }
-            for event in events.iter() {
-                if let Some(registration) = registered.by_key.get_mut(&event.key) {
-                    self.fire(registration, event);
-                }
             }
         }
     }
@@ -167,7 +165,7 @@ impl Poller {
     /// The driver for an environment.
     pub fn new(env: &Env, listener: &Rc<Listener>) -> Result<Self> {
         let local = Rc::new(Local {
-            shared: shared()?,
+            shared: Cell::new(None),
             env: env.raw(),
             function: Cell::new(ptr::null_mut()),
             listener: Rc::clone(listener),
@@ -211,10 +209,11 @@ impl Readiness for Poller {
 
     fn forget(&self, handle: i32, socket: &Socket) {
         let Some(watch) = self.local.watches.borrow().get(&handle).copied() else { return };
-        let mut registered = self.local.shared.lock();
+        let Some(shared) = self.local.shared.get() else { return };
+        let mut registered = shared.lock();
         registered.by_key.remove(&watch.key);
         // A poller that fails to forget a descriptor loses it when it closes, next; its events find no registration.
-        let _ = self.local.shared.poller.delete(socket);
+        let _ = shared.poller.delete(socket);
         drop(registered);
         self.local.note(handle, None);
     }
@@ -224,16 +223,17 @@ impl Readiness for Poller {
     }
 
     fn close(&self, _hook: Rc<CleanupHook>) {
-        let mut registered = self.local.shared.lock();
-        for (_, watch) in self.local.watches.borrow_mut().drain() {
-            if let Some(Registration { source, .. }) = registered.by_key.remove(&watch.key) {
-                // SAFETY: the environment's sockets close after its watches.
-                let source = unsafe { BorrowedSource::borrow_raw(source) };
-                // As in `forget`.
-                let _ = self.local.shared.poller.delete(source);
+        if let Some(shared) = self.local.shared.get() {
+            let mut registered = shared.lock();
+            for (_, watch) in self.local.watches.borrow_mut().drain() {
+                if let Some(Registration { source, .. }) = registered.by_key.remove(&watch.key) {
+                    // SAFETY: the environment's sockets close after its watches.
+                    let source = unsafe { BorrowedSource::borrow_raw(source) };
+                    // As in `forget`.
+                    let _ = shared.poller.delete(source);
+                }
             }
         }
-        drop(registered);
         let mode = sys::ThreadsafeFunctionReleaseMode::abort;
         // SAFETY: the environment has not closed the function yet (hooks run newest first, and this one was added after
         // it), and nobody calls it any more: the registrations are gone.
@@ -250,18 +250,23 @@ impl Local {
         watch.waited = events != 0 && interest & QUIET == 0;
         if events & !watch.armed != 0 {
             watch.armed |= events;
-            let mut registered = self.shared.lock();
+            let shared = match self.shared.get() {
+                Some(shared) => shared,
+                None => shared()?,
+            };
+            self.shared.set(Some(shared));
+            let mut registered = shared.lock();
             registered.last_key += 1;
             let key = registered.last_key;
             // SAFETY: the descriptor is open: its socket is forgotten, and so deleted from the poller, before it closes.
             let borrowed = unsafe { BorrowedSource::borrow_raw(source) };
             match former {
                 Some(former) => {
-                    self.shared.poller.modify(borrowed, wanted(key, watch.armed))?;
+                    shared.poller.modify(borrowed, wanted(key, watch.armed))?;
                     registered.by_key.remove(&former.key);
                 }
                 // SAFETY: as above.
-                None => unsafe { self.shared.poller.add(source, wanted(key, watch.armed))? },
+                None => unsafe { shared.poller.add(source, wanted(key, watch.armed))? },
             }
             let function = ThreadsafeFunction(self.function.get());
             registered.by_key.insert(key, Registration { handle, source, interest: watch.armed, function });

@@ -47,10 +47,17 @@ pub const ERRORS: &[Row] = rows![
     ECONNABORTED => ConnectionAborted,
     EMSGSIZE => DatagramTooLarge,
     EIO => Unknown,
+    EINTR => Unknown,
     EBADF => Unknown,
     ENOTSOCK => Unknown,
     #[cfg(unix)]
     ENOSPC => OutOfMemory,
+    #[cfg(unix)]
+    EEXIST => Unknown,
+    #[cfg(unix)]
+    ENOENT => Unknown,
+    #[cfg(unix)]
+    ELOOP => Unknown,
     #[cfg(unix)]
     ENOSYS => NotSupported,
     #[cfg(unix)]

@@ -1,0 +1,470 @@
+import type { Writable } from 'node:stream';
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from 'node:timers';
+import { Added, Arena, sizeOf } from '../batch/arena.js';
+import { SocketError, Trap } from '../errors.js';
+import type { Descriptor } from '../native/descriptor.js';
+import { WRITABLE } from '../native/native.js';
+import { awaitEvent, type Waiter } from '../readiness/readiness.js';
+import { type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
+import { type Destination, refusalError } from '../rules/destination.js';
+import { DatagramWritable } from './datagram-writable.js';
+
+/** What a queue needs of its stream. */
+export interface QueueSender {
+  readonly destination: Destination;
+  /** The socket. Traps once the stream is dropped. */
+  descriptor(): Descriptor;
+  /** Whether the socket may be sent to, as `checkSend` finds out; throws the error that is pending. Leaves the permit alone. */
+  isWritable(): boolean;
+  /** How many datagrams of the batch the kernel took. Throws where it took none for an error. */
+  transmit(arena: Arena): number;
+  /** Has the next `isWritable` ask the kernel. */
+  doubt(): void;
+}
+
+/** A datagram that was refused, as `onError` gets it. */
+export interface RefusedDatagram {
+  /** Which datagram: the number of those that were given to `send` before it. */
+  readonly index: number;
+  /** A copy of the payload. */
+  readonly data: Uint8Array;
+  /** The destination; undefined on a connected stream. */
+  readonly remoteAddress: IpSocketAddress | undefined;
+}
+
+export interface QueueOptions {
+  /** Datagrams that wait at most. Default: 8192. */
+  maxDatagrams?: number | undefined;
+  /** Bytes of payload that wait at most. Default: 8 MiB. */
+  maxBytes?: number | undefined;
+  /**
+   * Hears of each datagram that was refused and has no callback of its own; and, without a datagram, of an error that the peer
+   * has left (`connection-refused`), which costs no datagram. Without it, the first such error rejects the next `flush()` or
+   * `close()`.
+   */
+  onError?: ((error: Error, datagram: RefusedDatagram | undefined) => void) | undefined;
+}
+
+/** Hears what became of a datagram: nothing where the kernel took it, else why not. */
+export type SendCallback = (error?: Error) => void;
+
+const MAX_DATAGRAMS = 8192;
+const MAX_BYTES = 8 * 2 ** 20;
+
+/** Addresses that were given as text and are remembered. */
+const REMEMBERED = 1024;
+
+/** As in `sendAll`: a queue behind the socket is full, and nothing tells when it has room. */
+const PAUSE_MS = 1;
+
+/** What is told when so many datagrams are settled: a callback of the last of them, or a flush. */
+interface Notice {
+  readonly after: number;
+  /** Whether it is the callback of a datagram, number `after - 1`, which hears of that one's error. */
+  readonly isCallback: boolean;
+  readonly tell: SendCallback;
+}
+
+/** A datagram that a rule refused: it has a number, and no place in a batch. */
+interface Refused extends RefusedDatagram {
+  readonly error: Error;
+}
+
+/**
+ * Datagrams one at a time, at the speed of batches: `send` copies one and returns; what one turn of the event loop sends leaves
+ * at its end, in as few system calls as a list would, in order.
+ *
+ * It leaves earlier where a batch is full (1024 datagrams, or 1.5 MiB), and later where the socket is: as soon as there is room.
+ * A queue that holds something keeps the process alive, unless `unref()` says otherwise.
+ */
+export class DatagramQueue implements Disposable, AsyncDisposable {
+  readonly #sender: QueueSender;
+  readonly #maxDatagrams: number;
+  readonly #maxBytes: number;
+  readonly #onError: QueueOptions['onError'];
+  /** The batches, the oldest first; the last one takes what comes. */
+  readonly #batches = [new Arena()];
+  #tail = this.#batches[0]!;
+  /** A batch that has left, for the next time that one is full. */
+  #spare: Arena | undefined;
+  /** Datagrams given to `send`, but for those that a full queue refused. */
+  #given = 0;
+  /** How many of those, from the first on, were sent or refused. */
+  #settled = 0;
+  #bytes = 0;
+  #overflows = 0;
+  #notices: Notice[] = [];
+  #refused: Refused[] = [];
+  /** The first error that nobody has heard of. */
+  #untold: Error | undefined;
+  /** An error that a send met at its first datagram: its own where it meets one again, else one that the peer has left. */
+  #suspicion: SocketError | undefined;
+  /** Sends in a row of which nothing was accepted. */
+  #stalls = 0;
+  /** What sends next: the end of the turn, the end of a pause, or room in the socket. */
+  #soon: NodeJS.Immediate | NodeJS.Timeout | undefined;
+  #leaveWait: (() => void) | undefined;
+  #isReferenced = true;
+  #closing: Promise<void> | undefined;
+  /** Who waits for room in the queue. */
+  #waitForRoom: (() => void)[] = [];
+  /** Addresses that were given as text. */
+  readonly #parsed = new Map<string, IpSocketAddress>();
+
+  /** @internal */
+  constructor(sender: QueueSender, options: QueueOptions = {}) {
+    const { maxDatagrams = MAX_DATAGRAMS, maxBytes = MAX_BYTES, onError } = options;
+    for (const [name, value] of Object.entries({ maxDatagrams, maxBytes })) {
+      if (!(Number.isSafeInteger(value) && value >= 1))
+        throw new RangeError(`queue() takes ${name} as a whole number from 1 on, got ${show(value)}: leave it out`);
+    }
+    if (onError !== undefined && typeof onError !== 'function')
+      throw new TypeError(`queue() takes onError as a function, got ${show(onError)}: leave it out`);
+    this.#sender = sender;
+    this.#maxDatagrams = maxDatagrams;
+    this.#maxBytes = maxBytes;
+    this.#onError = onError;
+  }
+
+  /** Datagrams that wait. */
+  get pending(): number {
+    return this.#given - this.#settled;
+  }
+
+  /** Bytes of payload that wait. */
+  get pendingBytes(): number {
+    return this.#bytes;
+  }
+
+  /** How often `send` answered false, since the queue was full. */
+  get overflows(): number {
+    return this.#overflows;
+  }
+
+  /** Whether `send` would take a datagram. */
+  get hasRoom(): boolean {
+    return this.pending < this.#maxDatagrams && this.#bytes < this.#maxBytes;
+  }
+
+  /**
+   * Takes one datagram, whose bytes are copied: the buffer is the caller's again. Never blocks.
+   *
+   * `data` is a Uint8Array, or text that leaves as UTF-8. `remoteAddress` is an address, or text as `parseSocketAddress` reads
+   * it; a connected stream needs none. The same address object as for the datagram before is not read again.
+   *
+   * Returns false, and takes nothing, where the queue is full: it holds `maxDatagrams` datagrams or `maxBytes` bytes. What a
+   * rule or the system refuses is told to the callback, or to `onError`, when all datagrams before it are settled; the others
+   * go on. Throws where the queue is closed, and where an address that is being read calls it.
+   */
+  send(data: Uint8Array | string, remoteAddress?: IpSocketAddress | string, callback?: SendCallback): boolean {
+    if (this.#closing !== undefined) throw new Trap('send(): the queue is closed: make another by outgoing.queue()');
+    if (this.#given - this.#settled >= this.#maxDatagrams || this.#bytes >= this.#maxBytes) {
+      this.#overflows += 1;
+      return false;
+    }
+    let arena = this.#tail;
+    if (arena.isPacking)
+      throw new Trap('send(): an address of the same queue is being read, and calls it: pass plain data');
+    let address: IpSocketAddress | undefined;
+    let error: Error | undefined;
+    if (typeof remoteAddress === 'string') {
+      try {
+        address = this.#addressOf(remoteAddress);
+      } catch (reason) {
+        error = reason as Error;
+      }
+    } else address = remoteAddress;
+    const { destination } = this.#sender;
+    let size = error === undefined ? arena.add(data, address, destination) : Added.Refused;
+    if (size === Added.NoRoom) {
+      this.#leave();
+      arena = this.#emptyTail();
+      size = arena.add(data, address, destination);
+    }
+    if (size >= 0) this.#bytes += size;
+    else {
+      error ??= refusalError(arena.refusal, 'send()', arena.culprit, destination);
+      this.#refused.push({ error, index: this.#given, data: copyOf(data), remoteAddress: address });
+    }
+    this.#given += 1;
+    if (callback !== undefined) this.#notices.push({ after: this.#given, isCallback: true, tell: callback });
+    if (this.#soon === undefined && this.#leaveWait === undefined) this.#leaveSoon();
+    return true;
+  }
+
+  /**
+   * Sends what waits, and resolves when all of it is sent or refused. Rejects with the first error that neither a callback nor
+   * `onError` has heard of.
+   */
+  async flush(): Promise<void> {
+    this.#leave();
+    if (this.pending > 0) {
+      await new Promise<void>((resolve) => {
+        this.#notices.push({ after: this.#given, isCallback: false, tell: () => resolve() });
+      });
+    }
+    const error = this.#untold;
+    this.#untold = undefined;
+    if (error !== undefined) throw error;
+  }
+
+  /**
+   * Sends what waits, as `flush`, and takes no more. A connected peer's refusal of what was sent last is told as well, where it
+   * is there by then. May be called again. The stream stays.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#finish();
+    return this.#closing;
+  }
+
+  async #finish(): Promise<void> {
+    await this.flush();
+    this.#sender.doubt();
+    this.#isWritable();
+    await this.flush();
+  }
+
+  /** As `close`; an error that nobody has heard of becomes a warning of the process. */
+  [Symbol.dispose](): void {
+    this.close().catch((error) => process.emitWarning(error));
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Has the process stay alive while the queue holds something: the default. */
+  ref(): this {
+    return this.#reference(true);
+  }
+
+  /** Lets the process end though the queue holds something, which is lost then. */
+  unref(): this {
+    return this.#reference(false);
+  }
+
+  /**
+   * A stream whose every write is one datagram: for loggers and metrics clients that take a stream. A full queue holds writes
+   * back; `end` sends what waits. Errors of datagrams are told as those of the queue, and end no stream.
+   */
+  writable(): Writable {
+    return new DatagramWritable(this);
+  }
+
+  /** @internal Calls once when there is room in the queue. */
+  whenRoom(callback: () => void): void {
+    this.#waitForRoom.push(callback);
+  }
+
+  /** @internal The stream is about to be dropped: sends what the system takes at once; the rest is refused. */
+  forsake(): void {
+    this.#leave();
+    this.#refuseAll(
+      new Trap('the outgoing-datagram-stream was dropped while the queue held the datagram: close() it first'),
+    );
+  }
+
+  #addressOf(text: string): IpSocketAddress {
+    let address = this.#parsed.get(text);
+    if (address === undefined) {
+      address = parseSocketAddress(text);
+      if (this.#parsed.size === REMEMBERED) this.#parsed.clear();
+      this.#parsed.set(text, address);
+    }
+    return address;
+  }
+
+  /** The batch that takes what comes, where the last one was full. */
+  #emptyTail(): Arena {
+    if (this.#tail.count > 0) {
+      this.#tail = this.#spare ?? new Arena();
+      this.#spare = undefined;
+      this.#batches.push(this.#tail);
+    }
+    return this.#tail;
+  }
+
+  /** Sends at the end of this turn of the event loop: behind microtasks, and whatever else the turn brings. */
+  #leaveSoon(): void {
+    this.#soon = setImmediate(this.#onTurn);
+    if (!this.#isReferenced) this.#soon.unref();
+  }
+
+  readonly #onTurn = () => {
+    this.#soon = undefined;
+    this.#leave();
+  };
+
+  readonly #waiter: Waiter & { isQuiet: boolean } = {
+    isQuiet: false,
+    wake: () => {
+      this.#leaveWait = undefined;
+      this.#leave();
+    },
+    fail: (error) => {
+      this.#leaveWait = undefined;
+      this.#refuseAll(error);
+    },
+  };
+
+  /** Sends what waits, as far as the system takes it. */
+  #leave(): void {
+    // What waits for room in the socket is woken by it.
+    if (this.#leaveWait !== undefined) return;
+    this.#settle(0);
+    for (let batch = this.#batches[0]!; batch.count > 0; batch = this.#batches[0]!) {
+      if (!this.#isWritable()) {
+        this.#waitForSocket();
+        return;
+      }
+      const taken = this.#transmit(batch);
+      if (taken > 0) {
+        this.#stalls = 0;
+        this.#drop(batch, taken);
+        this.#settle(taken);
+      } else if (taken === 0 && ++this.#stalls > 1) {
+        this.#pause();
+        return;
+      }
+    }
+  }
+
+  /** Whether the socket may be sent to. An error that is pending is the peer's, and is told. */
+  #isWritable(): boolean {
+    for (;;) {
+      try {
+        return this.#sender.isWritable();
+      } catch (error) {
+        if (!(error instanceof SocketError)) throw error;
+        this.#hear(error, undefined);
+      }
+    }
+  }
+
+  /** Hands a batch to the kernel; how many datagrams it took, or -1 where its first one was refused, or has yet to be tried again. */
+  #transmit(batch: Arena): number {
+    try {
+      const taken = this.#sender.transmit(batch);
+      if (this.#suspicion !== undefined && taken > 0) {
+        this.#hear(this.#suspicion, undefined);
+        this.#suspicion = undefined;
+      }
+      return taken;
+    } catch (error) {
+      if (!(error instanceof SocketError)) throw error;
+      if (this.#suspicion === undefined) {
+        this.#suspicion = error;
+        return -1;
+      }
+      if (this.#suspicion.errno !== error.errno) this.#hear(this.#suspicion, undefined);
+      this.#suspicion = undefined;
+      this.#refuseFirst(batch, error);
+      return -1;
+    }
+  }
+
+  /** The first datagram of a batch is refused. */
+  #refuseFirst(batch: Arena, error: Error): void {
+    const datagram = batch.first();
+    this.#drop(batch, 1);
+    this.#settle(0);
+    this.#refuse({ error, index: this.#settled, ...datagram });
+  }
+
+  /** Takes datagrams that were sent or refused out of a batch. */
+  #drop(batch: Arena, count: number): void {
+    this.#bytes -= batch.advance(count);
+    if (batch.count > 0 || batch === this.#tail) return;
+    this.#batches.shift();
+    this.#spare ??= batch;
+  }
+
+  /** So many datagrams were sent; those before and between them that a rule refused are told in their place. */
+  #settle(count: number): void {
+    let left = count;
+    for (;;) {
+      const refused = this.#refused[0];
+      if (refused?.index === this.#settled) {
+        this.#refused.shift();
+        this.#refuse(refused);
+        continue;
+      }
+      const step = Math.min(left, (refused?.index ?? this.#given) - this.#settled);
+      if (step === 0) break;
+      this.#settled += step;
+      left -= step;
+    }
+    this.#tell();
+    if (this.#waitForRoom.length > 0 && this.hasRoom)
+      for (const room of this.#waitForRoom.splice(0)) process.nextTick(room);
+  }
+
+  /** The next datagram is refused: its callback hears of it, or `onError`. */
+  #refuse({ error, ...datagram }: Refused): void {
+    this.#tell();
+    this.#settled += 1;
+    const notice = this.#notices[0];
+    if (notice?.isCallback && notice.after === this.#settled) {
+      this.#notices.shift();
+      process.nextTick(notice.tell, error);
+    } else this.#hear(error, datagram);
+  }
+
+  /** Tells those who wait for what is settled. In a tick of their own: what they do or throw is no matter of this loop. */
+  #tell(): void {
+    let told = 0;
+    for (; told < this.#notices.length && this.#notices[told]!.after <= this.#settled; told++)
+      process.nextTick(this.#notices[told]!.tell);
+    if (told > 0) this.#notices.splice(0, told);
+  }
+
+  #hear(error: Error, datagram: RefusedDatagram | undefined): void {
+    if (this.#onError !== undefined) process.nextTick(this.#onError, error, datagram);
+    else this.#untold ??= error;
+  }
+
+  /** Every datagram that waits is refused. */
+  #refuseAll(error: Error): void {
+    clearImmediate(this.#soon as NodeJS.Immediate);
+    clearTimeout(this.#soon as NodeJS.Timeout);
+    this.#soon = undefined;
+    this.#leaveWait?.();
+    this.#leaveWait = undefined;
+    for (let batch = this.#batches[0]!; batch.count > 0; batch = this.#batches[0]!) this.#refuseFirst(batch, error);
+    this.#settle(0);
+  }
+
+  #waitForSocket(): void {
+    this.#waiter.isQuiet = !this.#isReferenced;
+    try {
+      this.#leaveWait = awaitEvent({ descriptor: this.#sender.descriptor(), interest: WRITABLE }, this.#waiter);
+    } catch (error) {
+      // The system watches no socket for now.
+      this.#hear(error as Error, undefined);
+      this.#pause();
+    }
+  }
+
+  #pause(): void {
+    this.#soon = setTimeout(this.#onTurn, PAUSE_MS);
+    if (!this.#isReferenced) this.#soon.unref();
+  }
+
+  #reference(on: boolean): this {
+    this.#isReferenced = on;
+    if (on) this.#soon?.ref();
+    else this.#soon?.unref();
+    if (this.#leaveWait !== undefined) {
+      this.#leaveWait();
+      this.#waitForSocket();
+    }
+    return this;
+  }
+}
+
+/** A copy of a payload, for whoever hears of its refusal. */
+function copyOf(data: unknown): Uint8Array {
+  if (typeof data === 'string') return Buffer.from(data);
+  return sizeOf(data as Uint8Array) > 0 ? Uint8Array.from(data as Uint8Array) : new Uint8Array(0);
+}
