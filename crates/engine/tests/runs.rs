@@ -216,3 +216,21 @@ fn each_kind_of_forgery_is_named() {
     owned.table.pop();
     assert!(refusal(&owned).contains("a table has 49152 bytes"));
 }
+
+#[test]
+fn some_datagrams_of_a_batch_are_grouped_as_if_there_were_no_others() {
+    let (mut table, payload) = (table(), vec![0; 200 * 100]);
+    let sizes: Vec<_> =
+        (0..150).map(|index| (u32::from(index / 70 == 1), if index % 50 == 49 { 40 } else { 100 })).collect();
+    with_runs(&sizes, usize::MAX, [0, 0], &mut table, &payload, |batch, _| {
+        for first in 0..=sizes.len() {
+            for end in first..=sizes.len() {
+                let mut runs = Vec::new();
+                group(batch, first..end, usize::MAX, &mut runs);
+                let expected = model(&sizes[first..end], u32::MAX);
+                let expected = expected.iter().map(|members| first + members[0]..first + members[0] + members.len());
+                assert!(runs.iter().map(Run::datagrams).eq(expected), "{first}..{end}: {runs:?}");
+            }
+        }
+    });
+}
