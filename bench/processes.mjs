@@ -70,6 +70,10 @@ export class Child {
     return this.line();
   }
 
+  get pid() {
+    return this.#process.pid;
+  }
+
   end() {
     this.#process.stdin.end();
     this.#process.kill();
