@@ -36,6 +36,28 @@ describe('sendAll', () => {
     expect(receiver.texts).toEqual(list.map((_, i) => `${i}`));
   });
 
+  it('goes on behind what is refused where somebody hears of it', async () => {
+    const told: unknown[] = [];
+    const streams = openUdp({ local: '127.0.0.1:0' });
+    const remoteAddress = parseSocketAddress(receiver.text);
+    const to = (text: string) => ({ ...data(text), remoteAddress });
+    const nowhere = { ...data('rule'), remoteAddress: parseSocketAddress('127.0.0.1:0') };
+    const forbidden = { ...data('system'), remoteAddress: parseSocketAddress('255.255.255.255:9') };
+    const list: OutgoingDatagram[] = [nowhere, to('a'), forbidden, 5 as never, to('b'), nowhere];
+    const onError = (error: Error, datagram?: OutgoingDatagram) =>
+      told.push([(error as SocketError).errno ?? (error as SocketError).code ?? error.name, list.indexOf(datagram!)]);
+    expect(await sendAll(streams.outgoing, list, { onError })).toBe(2n);
+    streams[Symbol.dispose]();
+    await receiver.until(2);
+    expect(receiver.texts).toEqual(['a', 'b']);
+    expect(told).toEqual([
+      ['invalid-argument', 0],
+      ['EACCES', 2],
+      ['TypeError', 3],
+      ['invalid-argument', 0],
+    ]);
+  });
+
   it('sends nothing of an empty iterable', async () => {
     expect(await sendAll(udp.outgoing, [])).toBe(0n);
   });

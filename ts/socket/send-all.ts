@@ -1,24 +1,30 @@
 import { clearImmediate, setImmediate } from 'node:timers';
 import { setTimeout } from 'node:timers/promises';
 import type { OutgoingDatagram } from '../batch/arena.js';
-import { AbortError } from '../errors.js';
+import { AbortError, SocketError } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
 import { Turn } from '../readiness/turn.js';
 import { show } from '../rules/address.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import { Suspicion } from './suspicion.js';
 
 export interface SendAllOptions {
   signal?: AbortSignal | undefined;
   /** Hears after each batch how many datagrams have been accepted in all. */
   onProgress?: ((accepted: bigint) => void) | undefined;
+  /**
+   * Hears of each datagram that is refused, and the loop goes on behind it; and, without a datagram, of an error that the peer
+   * has left (`connection-refused`), which costs no datagram. Without it the first error ends the loop.
+   */
+  onError?: ((error: Error, datagram: OutgoingDatagram | undefined) => void) | undefined;
 }
 
 /**
  * Sends every datagram of an iterable: fills each permit, waits while the stream is blocked, and lets the event loop turn.
  * Returns how many were accepted: all.
  *
- * Stops at the first error, of the stream or of the iterable, and rejects with it; `accepted` on the error tells how many
- * datagrams were accepted before. An abort rejects with AbortError. Datagrams of an asynchronous iterable are sent when a
+ * Stops at the first error of the stream, unless `onError` is given, or of the iterable, and rejects with it; `accepted` on the
+ * error tells how many datagrams were accepted before. An abort rejects with AbortError. Datagrams of an asynchronous iterable are sent when a
  * batch is full or the source has none ready, so a slow source delays nothing.
  *
  * A peer's refusal comes behind the datagrams that it refuses. Hence a connected stream is asked once more at the end: a
@@ -76,6 +82,7 @@ class SendLoop {
   #soon: NodeJS.Immediate | undefined;
   #early: Promise<void> | undefined;
   readonly #turn = new Turn();
+  readonly #suspicion = new Suspicion((error) => this.#options.onError?.(error, undefined));
   /** Sends in a row of which nothing was accepted. */
   #refusals = 0;
 
@@ -94,7 +101,7 @@ class SendLoop {
     try {
       while (this.#batch.length > 0) {
         this.#throwIfAborted();
-        if (this.#outgoing.checkSend() === 0n) await this.#writable();
+        if (!this.#check()) await this.#writable();
         else if (this.#send() > 0n) this.#refusals = 0;
         else if (++this.#refusals > 1) await setTimeout(PAUSE_MS);
         await this.#turn.give();
@@ -110,7 +117,7 @@ class SendLoop {
   askOnceMore(): void {
     if (this.accepted === 0n) return;
     this.#outgoing.doubt();
-    this.#outgoing.checkSend();
+    this.#check();
   }
 
   /** Collects and sends until the source ends; sends early where the source has nothing ready in this turn. */
@@ -175,13 +182,39 @@ class SendLoop {
     this.#soon = undefined;
   }
 
-  /** Sends under a full permit, and keeps what was not accepted; how many were. */
+  /** Whether the stream may send. */
+  #check(): boolean {
+    for (;;) {
+      try {
+        return this.#outgoing.checkSend() > 0n;
+      } catch (error) {
+        if (this.#options.onError === undefined || !(error instanceof SocketError)) throw error;
+        this.#options.onError(error, undefined);
+      }
+    }
+  }
+
+  /** Sends under a full permit, and keeps what was not accepted; how many were accepted or refused. */
   #send(): bigint {
-    const sent = this.#outgoing.send(this.#batch);
+    let sent: bigint;
+    try {
+      sent = this.#outgoing.send(this.#batch);
+    } catch (error) {
+      return this.#refuse(error);
+    }
+    if (sent > 0n) this.#suspicion.passed();
     this.accepted += sent;
     this.#batch = this.#batch.slice(Number(sent));
     this.#options.onProgress?.(this.accepted);
     return sent;
+  }
+
+  /** The error of a send is told, where somebody hears of it: its first datagram is refused, or is tried again. */
+  #refuse(error: unknown): bigint {
+    const { onError } = this.#options;
+    if (onError === undefined || !(error instanceof SocketError || error instanceof TypeError)) throw error;
+    if (error instanceof TypeError || this.#suspicion.confirms(error)) onError(error, this.#batch.shift());
+    return 1n;
   }
 
   async #writable(): Promise<void> {
