@@ -1,78 +1,15 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { openUdp, parseSocketAddress } from '../dist/index.js';
+import { MAIN } from './support/command.js';
+import { Listener, queued, sendTo } from './support/listener.js';
 import { FAMILIES } from './support/receiver.js';
 import { RUNTIME, run } from './support/runtime.js';
-
-const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
-
-/** A `wasi-udp listen` that has told its address. */
-class Listener {
-  stdout = '';
-  stderr = '';
-  readonly #closed: Promise<unknown>;
-
-  private constructor(readonly child: ChildProcess) {
-    this.#closed = once(child, 'close');
-    child.stdout!.on('data', (chunk) => {
-      this.stdout += chunk;
-    });
-    child.stderr!.on('data', (chunk) => {
-      this.stderr += chunk;
-    });
-  }
-
-  static async start(host: string, ...options: string[]): Promise<Listener> {
-    const [file, ...args] = [...RUNTIME, main, 'listen', `${host}:0`, ...options];
-    const listener = new Listener(spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] }));
-    while (!listener.stderr.includes('\n')) await once(listener.child.stderr!, 'data');
-    return listener;
-  }
-
-  get address(): string {
-    return /^listening +(\S+)$/m.exec(this.stderr)![1]!;
-  }
-
-  /** Not by kill() of the child: Deno takes a child that got a signal that way for ended by it. */
-  signal(name: NodeJS.Signals): void {
-    process.kill(this.child.pid!, name);
-  }
-
-  async end(): Promise<number | null> {
-    await this.#closed;
-    return this.child.exitCode;
-  }
-}
-
-/** Sends payloads to an address, and returns the source's. */
-function sendTo(address: string, payloads: Uint8Array[]): string {
-  // One by one: the system counts what it drops in messages, and a coalesced run is one message.
-  using udp = openUdp({ local: address.replace(/\d+$/, '0'), segmentation: false });
-  // Not connected: a listener that ends while this sends refuses nothing.
-  const remoteAddress = parseSocketAddress(address);
-  for (let sent = 0; sent < payloads.length; ) {
-    if (udp.outgoing.checkSend() === 0n) udp.outgoing.subscribe().block();
-    else sent += Number(udp.outgoing.send(payloads.slice(sent, sent + 1024).map((data) => ({ data, remoteAddress }))));
-  }
-  const { tag, val } = udp.localAddress;
-  return tag === 'ipv4' ? `127.0.0.1:${val.port}` : `[::1]:${val.port}`;
-}
-
-/** How many bytes wait in the receive queue of an address's socket. See `man 5 proc`, /proc/net/udp. */
-function queued(address: string): number {
-  const port = Number(/\d+$/.exec(address)![0]).toString(16).toUpperCase().padStart(4, '0');
-  const table = readFileSync(`/proc/net/udp${address.startsWith('[') ? '6' : ''}`, 'utf8');
-  return Number.parseInt(new RegExp(`^ *\\d+: \\w+:${port} \\S+ \\w+ \\w+:(\\w+)`, 'm').exec(table)![1]!, 16);
-}
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
   it('prints payloads as text, with what is not printable escaped', async () => {
-    const listener = await Listener.start(loopback, '--count', '6');
+    const listener = await Listener.start(loopback, ['--count', '6']);
     const payloads = [
       bytes('hello'),
       bytes(''),
@@ -97,14 +34,14 @@ describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
   });
 
   it('prints hexadecimal', async () => {
-    const listener = await Listener.start(loopback, '--hex', '--count', '2');
+    const listener = await Listener.start(loopback, ['--hex', '--count', '2']);
     const from = sendTo(listener.address, [Uint8Array.of(0, 255, 16), new Uint8Array(0)]);
     expect(await listener.end()).toBe(0);
     expect(listener.stdout).toBe(`${from}  00ff10\n${from}  \n`);
   });
 
   it('prints JSON', async () => {
-    const listener = await Listener.start(loopback, '--json', '--count', '2');
+    const listener = await Listener.start(loopback, ['--json', '--count', '2']);
     const from = sendTo(listener.address, [Uint8Array.of(0, 255, 16), bytes('x')]);
     expect(await listener.end()).toBe(0);
     const objects = listener.stdout
@@ -118,7 +55,7 @@ describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
   });
 
   it('counts alone, and ends at exactly the count', async () => {
-    const listener = await Listener.start(loopback, '--quiet', '--count', '100');
+    const listener = await Listener.start(loopback, ['--quiet', '--count', '100']);
     sendTo(
       listener.address,
       Array.from({ length: 150 }, () => bytes('counted')),
@@ -131,7 +68,7 @@ describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
   it.skipIf(process.platform !== 'linux')(
     'tells what the system dropped: received and dropped are all that was sent',
     async () => {
-      const listener = await Listener.start(loopback, '--quiet');
+      const listener = await Listener.start(loopback, ['--quiet']);
       listener.signal('SIGSTOP');
       const total = 100_000;
       sendTo(
@@ -156,16 +93,31 @@ describe('wasi-udp listen', () => {
       [[], 0],
       [['--count', '5'], 130],
     ] as const) {
-      const listener = await Listener.start('127.0.0.1', ...options);
+      const listener = await Listener.start('127.0.0.1', [...options]);
       listener.signal('SIGINT');
       expect(await listener.end()).toBe(expected);
       expect(listener.stderr).toMatch(/^received +0 datagrams, 0 bytes$/m);
     }
   });
 
+  const hide = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$0" "$@"'];
+  const noHiding =
+    'Bun' in globalThis || 'Deno' in globalThis || spawnSync(hide[0]!, [...hide.slice(1), 'true']).status !== 0
+      ? '(needs Node.js, Linux and root)'
+      : undefined;
+  it.skipIf(noHiding)(
+    `tells what it received where the system does not tell what it dropped ${noHiding ?? ''}`,
+    async () => {
+      const listener = await Listener.start('127.0.0.1', ['--count', '1'], { wrapper: hide });
+      sendTo(listener.address, [bytes('heard')]);
+      expect(await listener.end()).toBe(0);
+      expect(listener.stderr).toMatch(/^received +1 datagrams, 5 bytes\ndropped +not known here\n/m);
+    },
+  );
+
   it('address-in-use: one line, exit code 1', async () => {
     const listener = await Listener.start('127.0.0.1');
-    const { code, stdout, stderr } = await run([...RUNTIME, main, 'listen', listener.address]);
+    const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'listen', listener.address]);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(/^wasi-udp: address-in-use: .*\n$/);
     listener.child.kill('SIGKILL');
@@ -177,7 +129,7 @@ describe('wasi-udp listen', () => {
     [['127.0.0.1:0', '--count', '0'], /It takes a whole number from 1/],
     [[], /missing required argument/],
   ])('wrong usage, exit code 2: %j', async (args, message) => {
-    const { code, stdout, stderr } = await run([...RUNTIME, main, 'listen', ...args]);
+    const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'listen', ...args]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(message);
   });

@@ -10,11 +10,6 @@ const isDeno = 'Deno' in globalThis;
 /** Why a worker that never pauses cannot be tested; undefined where it can. Deno 2.9's run on, with no addon loaded too. */
 export const noTerminate: string | undefined = isDeno ? '(Deno does not end a worker that never pauses)' : undefined;
 
-/** Why an interrupt of a command that reads standard input cannot be tested; undefined where it can. */
-export const noInterrupt: string | undefined = isDeno
-  ? '(Deno does not end while a read of standard input is pending)'
-  : undefined;
-
 /** The command that runs a script in the runtime of these tests. */
 export const RUNTIME: string[] = isDeno ? [process.execPath, 'run', '-A'] : [process.execPath];
 

@@ -9,6 +9,14 @@ const DROPS = 12;
 /** Datagrams that the system dropped because the socket's receive buffer was full; undefined where it does not tell. */
 export function droppedBySystem(descriptor: Descriptor): number | undefined {
   if (process.platform !== 'linux') return undefined;
+  try {
+    return dropsOf(descriptor);
+  } catch {
+    return undefined; // No /proc is mounted.
+  }
+}
+
+function dropsOf(descriptor: Descriptor): number | undefined {
   const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${native.descriptor(descriptor.socket)}`))?.[1];
   const table = readFileSync(descriptor.family === 4 ? '/proc/net/udp' : '/proc/net/udp6', 'utf8');
   const row = table

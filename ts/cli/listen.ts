@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { Command } from 'commander';
 import { IncomingBatch } from '../batch/incoming-batch.js';
@@ -7,7 +6,8 @@ import { Turn } from '../readiness/turn.js';
 import { formatSocketAddress } from '../rules/address.js';
 import { type OpenUdp, openUdp } from '../socket/open-udp.js';
 import { droppedBySystem } from './drops.js';
-import { INTERRUPT_EXIT_CODE } from './report.js';
+import { Interrupt } from './interrupt.js';
+import { flushed, outputClosed, print, tell } from './output.js';
 import { count, line } from './summary.js';
 import { hostAndPort, resolve, type Target, wholeNumber } from './target.js';
 
@@ -41,16 +41,15 @@ Examples:
   wasi-udp listen '[::]:8125' --json | jq .bytes
   wasi-udp listen 127.0.0.1:0 --count 100000 --quiet
 
-Exit codes: 0 when the count is reached, or at Control-C where there is none; 1 an error, whose code is shown; 2 wrong usage;
-130 interrupted before the count was reached.`,
+Exit codes: 0 when the count is reached, when the reader of standard output has gone, or at Control-C where there is no
+count; 1 an error, whose code is shown; 2 wrong usage; 130 interrupted before the count was reached, 143 by SIGTERM.`,
   )
   .action(listen);
 
 async function listen(target: Target, options: ListenOptions): Promise<void> {
-  const interrupt = new AbortController();
-  process.once('SIGINT', () => interrupt.abort());
   using udp = openUdp({ local: await resolve(target) });
   udp.socket.setReceiveBufferSize(BUFFER_BYTES);
+  using interrupt = new Interrupt();
   tell(line('listening', formatSocketAddress(udp.localAddress)));
   const tally = await receive(udp, options, interrupt.signal);
   const { datagrams, bytes, elapsedMs } = tally;
@@ -63,13 +62,17 @@ async function listen(target: Target, options: ListenOptions): Promise<void> {
     ),
   );
   tell(line('took', `${(elapsedMs / 1000).toFixed(2)} s from the first datagram on`));
-  if (options.count !== undefined && datagrams < options.count) process.exitCode = INTERRUPT_EXIT_CODE;
+  if (!(await flushed(interrupt.signal))) tell('wasi-udp: standard output has not taken all of it: nobody reads it');
+  if (options.count !== undefined && datagrams < options.count) process.exitCode = interrupt.exitCode;
 }
 
-/** Receives and prints until the count is reached or the signal aborts. */
-async function receive({ incoming }: OpenUdp, options: ListenOptions, signal: AbortSignal) {
+/** Receives and prints until the count is reached, the interrupt comes, or standard output takes no more. */
+async function receive({ incoming }: OpenUdp, options: ListenOptions, interrupt: AbortSignal) {
   const { count: most = Number.POSITIVE_INFINITY } = options;
-  const print = printer(options);
+  const text = options.quiet ? undefined : printer(options);
+  const end = new AbortController();
+  const { signal } = end;
+  for (const cause of [interrupt, outputClosed]) cause.addEventListener('abort', () => end.abort());
   const batch = new IncomingBatch();
   const turn = new Turn();
   const readable = incoming.subscribe();
@@ -84,18 +87,17 @@ async function receive({ incoming }: OpenUdp, options: ListenOptions, signal: Ab
     started ??= performance.now();
     for (let i = 0; i < received; i++) tally.bytes += batch.byteLength(i);
     tally.datagrams += received;
-    await print(batch);
+    if (text !== undefined) await print(text(batch), signal);
     await turn.give();
   }
   tally.elapsedMs = started === undefined ? 0 : performance.now() - started;
   return tally;
 }
 
-/** What prints a batch; waits where standard output is slower. */
-function printer({ hex, json, quiet }: ListenOptions): (batch: IncomingBatch) => Promise<void> {
-  if (quiet) return async () => {};
+/** What makes lines of a batch. */
+function printer({ hex, json }: ListenOptions): (batch: IncomingBatch) => string {
   const payload = hex ? (data: Buffer) => data.toString('hex') : printable;
-  return async (batch) => {
+  return (batch) => {
     let text = '';
     for (let i = 0; i < batch.count; i++) {
       const view = batch.data(i);
@@ -105,7 +107,7 @@ function printer({ hex, json, quiet }: ListenOptions): (batch: IncomingBatch) =>
         ? `${JSON.stringify({ from, bytes: data.length, base64: data.toString('base64') })}\n`
         : `${from}  ${payload(data)}\n`;
     }
-    if (!process.stdout.write(text)) await once(process.stdout, 'drain');
+    return text;
   };
 }
 
@@ -127,8 +129,4 @@ function escaped(code: number): string {
 
 function ignoreAbort(error: unknown): void {
   if (!(error instanceof AbortError)) throw error;
-}
-
-function tell(text: string): void {
-  process.stderr.write(`${text}\n`);
 }

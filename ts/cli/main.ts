@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
-import { Command, type CommanderError } from 'commander';
+import { Command, CommanderError } from 'commander';
+import { wasInterrupted } from './interrupt.js';
+import { guardOutputs } from './output.js';
 import { report, USAGE_EXIT_CODE } from './report.js';
 
 /** The modules of the commands: each exports its `command`, with its action. */
@@ -20,7 +22,7 @@ async function main(): Promise<void> {
   const modules = asked === undefined ? COMMANDS.values() : [asked];
   for (const module of modules) program.addCommand((await import(module)).command);
   for (const command of [program, ...program.commands]) {
-    command.exitOverride(exitOverride).configureOutput({
+    command.exitOverride().configureOutput({
       // One line: commander puts its suggestions on a second.
       outputError: (text, write) =>
         write(
@@ -34,17 +36,12 @@ async function main(): Promise<void> {
   await program.parseAsync();
 }
 
-function exitOverride(error: CommanderError): never {
-  process.exit(error.exitCode === 0 ? 0 : USAGE_EXIT_CODE);
-}
-
-// A reader that has heard enough, such as head(1), does not end what is being sent.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
-
+guardOutputs();
 try {
   await main();
 } catch (error) {
-  process.exitCode = report(error);
+  // Commander has said what there is to say. Its process.exit() would cut off a help text that is read slowly.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT_CODE;
+  else process.exitCode = report(error);
 }
+if (wasInterrupted()) process.exit();

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { OutgoingDatagram } from '../batch/arena.js';
 import { bufferCost, COUNTS, FREED, RECEIVED, WANTED } from './flow.js';
+import { Failure } from './report.js';
 
 /**
  * A receiver in a worker, and the knowledge of what it has received. No more is let go than its buffer surely holds, so
@@ -23,10 +24,13 @@ export class Receiver {
     this.#window = bufferBytes / 2;
   }
 
+  /** Rejects with Failure where the system has no socket for it. */
   static async start(): Promise<Receiver> {
     const counts = new BigInt64Array(new SharedArrayBuffer(COUNTS * BigInt64Array.BYTES_PER_ELEMENT));
     const worker = new Worker(new URL('./receiver-worker.js', import.meta.url), { workerData: counts });
-    const [{ port, bufferBytes }] = await once(worker, 'message');
+    const [{ port, bufferBytes }] = await once(worker, 'message').catch((error: Error) => {
+      throw new Failure(`no receiver of our own can be opened: ${error.message}`);
+    });
     return new Receiver(worker, counts, port, bufferBytes);
   }
 

@@ -1,28 +1,30 @@
 import { SocketError } from '../errors.js';
 import { BinaryError } from '../native/binary.js';
 
-/** The exit code of wrong usage; of a failure it is 1, of an interrupt 130. */
+/** The exit code of wrong usage; of a failure it is 1, of an interrupt that of interrupt.ts. */
 export const USAGE_EXIT_CODE = 2;
 export const FAILURE_EXIT_CODE = 1;
-export const INTERRUPT_EXIT_CODE = 130;
 
 /** Wrong usage: its message is the rule, what was given, and the remedy. */
 export class UsageError extends Error {}
 
 /** A failure of something else than this program, such as a guest: its message says what and where. */
-export class Failure extends Error {}
+export class Failure extends Error {
+  /** How many datagrams had been accepted before. */
+  accepted = 0n;
+}
 
 /** Writes an error on standard error, in one line where the user can mend it; the exit code. */
 export function report(error: unknown): number {
   const isKnown = [UsageError, Failure, BinaryError, SocketError].some((type) => error instanceof type);
-  const text = isKnown ? lineOf(error as Error) : error instanceof Error ? error.stack : String(error);
+  const text = isKnown ? lineOf(error as Error) : error instanceof Error ? error.stack! : String(error);
   process.stderr.write(`wasi-udp: ${text}\n`);
   return error instanceof UsageError ? USAGE_EXIT_CODE : FAILURE_EXIT_CODE;
 }
 
 function lineOf(error: Error): string {
-  if (!(error instanceof SocketError)) return error.message;
-  const { code, message, accepted = 0n } = error;
+  const { message, accepted = 0n } = error as Error & { accepted?: bigint };
   const before = accepted === 1n ? '1 datagram' : `${accepted} datagrams`;
-  return `${code}: ${message}${accepted === 0n ? '' : ` (${before} had been accepted before)`}`;
+  const code = error instanceof SocketError ? `${error.code}: ` : '';
+  return `${code}${message}${accepted === 0n ? '' : ` (${before} had been accepted before)`}`;
 }

@@ -3,6 +3,7 @@ import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { createHost } from '../host/jco.js';
 import type { Allow } from '../rules/policy.js';
 import { loadComponent } from './component.js';
+import { writeAtOnce } from './guest-output.js';
 import { Failure, UsageError } from './report.js';
 
 export interface Run {
@@ -13,9 +14,11 @@ export interface Run {
   allow: Allow;
 }
 
-/** How a component ends itself by wasi:cli/exit: thrown through it. */
-class Exit {
-  constructor(readonly code: number) {}
+/** How a component ends itself by wasi:cli/exit, or is ended when nobody reads what it prints: thrown through it. */
+class Exit extends Error {
+  constructor(readonly code: number) {
+    super(`exit code ${code}`);
+  }
 }
 
 /** Runs a component's wasi:cli/run to its end; its exit code. Rejects where it trapped. */
@@ -30,6 +33,8 @@ export async function runComponent({ file, args, env, allow }: Run): Promise<num
     exit: ({ tag }: { tag: 'ok' | 'err' }) => leave(tag === 'ok' ? 0 : 1),
     exitWithCode: leave,
   };
+  // A reader that has heard enough, such as head(1), ends the guest, and is no error.
+  writeAtOnce(() => leave(0));
   try {
     const exports = await instantiate({ ...host.imports(), 'wasi:cli/exit': exit });
     const main = (exports['run'] ?? {}) as { run?: () => unknown };

@@ -6,11 +6,13 @@ import { LAYOUT } from '../native/layout.js';
 import { familyOf, formatSocketAddress, type IpSocketAddress, parseSocketAddress } from '../rules/address.js';
 import { MAX_PAYLOAD } from '../rules/destination.js';
 import { Input } from './input.js';
+import { Interrupt } from './interrupt.js';
+import { flushed, tell, write } from './output.js';
 import { Pacer } from './pacer.js';
 import { newTally, type PassOptions, pass } from './pass.js';
 import { progressBar } from './progress.js';
 import { Receiver } from './receiver.js';
-import { INTERRUPT_EXIT_CODE } from './report.js';
+import { Failure } from './report.js';
 import { DgramSender, type Sender, WasiUdpSender } from './senders.js';
 import { comparisonLines, line, type Outcome, passLines } from './summary.js';
 import { hostAndPort, resolve, type Target, wholeNumber } from './target.js';
@@ -67,39 +69,66 @@ Examples:
   wasi-udp send metrics.txt --to [::1]:8125 --rate 5000/s --repeat 10
   tail -f access.log | wasi-udp send - --to 192.0.2.1:514
 
-Exit codes: 0 all was accepted; 1 an error, whose code is shown; 2 wrong usage; 130 interrupted, with the summary so far.`,
+Exit codes: 0 all was accepted; 1 an error, whose code is shown; 2 wrong usage; 130 interrupted, with the summary so far, 143
+by SIGTERM.`,
   )
   .action(send);
 
 async function send(file: string | undefined, options: SendOptions): Promise<void> {
-  const interrupt = new AbortController();
-  const { signal } = interrupt;
-  process.once('SIGINT', () => interrupt.abort());
   const { to, batch, rate } = options;
   const own = to === undefined || options.compare ? await Receiver.start() : undefined;
   let input: Input | undefined;
   try {
     const target = to === undefined ? localhost(own!.port) : await resolve(to);
-    input = await Input.open(file ?? DEFAULT_FILE, {
-      repeat: options.repeat ?? (file === undefined ? Number.POSITIVE_INFINITY : 1),
-      limit: file === undefined && options.repeat === undefined ? DEFAULT_DATAGRAMS : Number.POSITIVE_INFINITY,
-      largest: MAX_PAYLOAD[familyOf(target)],
-      signal,
-    });
-    print(line('sending', `${input.name} to ${formatSocketAddress(target)}`));
+    using interrupt = new Interrupt();
+    const { signal } = interrupt;
+    try {
+      input = await Input.open(file ?? DEFAULT_FILE, {
+        repeat: options.repeat ?? (file === undefined ? Number.POSITIVE_INFINITY : 1),
+        limit: file === undefined && options.repeat === undefined ? DEFAULT_DATAGRAMS : Number.POSITIVE_INFINITY,
+        largest: MAX_PAYLOAD[familyOf(target)],
+        signal,
+      });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      tell('wasi-udp: interrupted before anything was sent');
+      process.exitCode = interrupt.exitCode;
+      return;
+    }
+    print([line('sending', `${input.name} to ${formatSocketAddress(target)}`)]);
     const receiver = to === undefined ? own : undefined;
     const pacer = rate === undefined ? undefined : new Pacer(rate);
     const ours = await measure('wasi-udp  ', new WasiUdpSender(target), input, { batch, signal, receiver, pacer });
-    print(...passLines(ours));
+    const summary = passLines(ours);
+    print(summary);
     if (options.compare && !signal.aborted) {
-      const peer = await DgramSender.connect(own!.port);
-      const theirs = await measure('node:dgram', peer, input.again(), { batch, signal, receiver: own });
-      if (!signal.aborted) print(...comparisonLines(ours, theirs, to === undefined));
+      const lines = await compare(ours, input.again(), own!, { batch, signal }, to === undefined);
+      if (!signal.aborted) print(lines);
     }
-    if (signal.aborted) process.exitCode = INTERRUPT_EXIT_CODE;
+    // What was sent is told, also where nobody reads standard output and an interrupt ends that.
+    if (!(await flushed(signal))) tell(summary.join('\n'));
+    if (signal.aborted) process.exitCode = interrupt.exitCode;
   } finally {
     input?.close();
     await own?.close();
+  }
+}
+
+/** Sends the same through node:dgram, to a receiver of our own; the lines that tell how it went, or why it did not. */
+async function compare(
+  ours: Outcome,
+  input: Input,
+  receiver: Receiver,
+  options: PassOptions,
+  isSameTarget: boolean,
+): Promise<string[]> {
+  try {
+    const peer = await DgramSender.connect(receiver.port);
+    const theirs = await measure('node:dgram', peer, input, { ...options, receiver });
+    return comparisonLines(ours, theirs, isSameTarget);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return [line('node:dgram', error.message)];
   }
 }
 
@@ -113,7 +142,7 @@ async function measure(title: string, sender: Sender, input: Input, options: Pas
   try {
     await pass(sender, input, tally, { ...options, onProgress: progress.update });
   } catch (error) {
-    if (error instanceof SocketError) error.accepted = BigInt(tally.accepted);
+    if (error instanceof SocketError || error instanceof Failure) error.accepted = BigInt(tally.accepted);
     if (!signal.aborted) throw error;
   } finally {
     progress.stop();
@@ -134,6 +163,7 @@ function parseRate(text: string): number {
   throw new InvalidArgumentError('It takes datagrams a second, such as 5000 or 5000/s.');
 }
 
-function print(...lines: string[]): void {
-  for (const text of lines) process.stdout.write(`${text}\n`);
+/** Writes lines to standard output; sending goes on where it is slow. */
+function print(lines: string[]): void {
+  write(`${lines.join('\n')}\n`);
 }

@@ -1,8 +1,10 @@
 import dgram from 'node:dgram';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { OutgoingDatagram } from '../batch/arena.js';
 import { native, systemError } from '../native/native.js';
 import type { IpSocketAddress } from '../rules/address.js';
 import { type OpenUdp, openUdp } from '../socket/open-udp.js';
+import { Failure } from './report.js';
 
 /** What a pass has done so far. */
 export interface Tally {
@@ -10,11 +12,14 @@ export interface Tally {
   bytes: number;
   /** Calls of `send`. */
   batches: number;
-  /** How often check-send granted 0. */
+  /** How often the system took nothing. */
   blocked: number;
   /** Time spent sending, in milliseconds: without waits for the input, the rate or the receiver. */
   sendingMs: number;
 }
+
+/** How long a socket that was ready and took nothing is left alone, in milliseconds. */
+const STUCK_MS = 1;
 
 /** One way to send datagrams to one address. */
 export interface Sender {
@@ -36,15 +41,20 @@ export class WasiUdpSender implements Sender {
   async send(batch: OutgoingDatagram[], tally: Tally, signal: AbortSignal): Promise<void> {
     const { outgoing } = this.#udp;
     let rest = batch;
+    let isStuck = false;
     while (rest.length > 0) {
       const permit = Number(outgoing.checkSend());
-      if (permit === 0) {
+      const sent = permit === 0 ? 0 : Number(outgoing.send(rest.length > permit ? rest.slice(0, permit) : rest));
+      if (permit > 0) tally.batches += 1;
+      if (sent === 0) {
         tally.blocked += 1;
+        // The full queue of a device is no full send buffer: the socket is ready at once, and takes nothing yet.
+        if (isStuck) await sleep(STUCK_MS, undefined, { signal });
+        isStuck = true;
         await outgoing.subscribe().wait({ signal });
         continue;
       }
-      const sent = Number(outgoing.send(rest.length > permit ? rest.slice(0, permit) : rest));
-      tally.batches += 1;
+      isStuck = false;
       tally.accepted += sent;
       for (let i = 0; i < sent; i++) tally.bytes += rest[i]!.data.length;
       rest = rest.slice(sent);
@@ -70,9 +80,13 @@ export class DgramSender implements Sender {
     this.#socket = socket;
   }
 
+  /** Rejects with Failure, as does `send`. */
   static async connect(port: number): Promise<DgramSender> {
     const socket = dgram.createSocket('udp4');
-    await new Promise<void>((resolve) => socket.connect(port, '127.0.0.1', resolve));
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', (error) => reject(dgramFailure(error)));
+      socket.connect(port, '127.0.0.1', resolve);
+    });
     return new DgramSender(socket);
   }
 
@@ -81,7 +95,7 @@ export class DgramSender implements Sender {
     return new Promise((resolve, reject) => {
       let left = batch.length;
       const done = (error: Error | null, bytes: number) => {
-        if (error !== null) return reject(error);
+        if (error !== null) return reject(dgramFailure(error));
         tally.accepted += 1;
         tally.bytes += bytes;
         left -= 1;
@@ -96,4 +110,9 @@ export class DgramSender implements Sender {
   close(): void {
     this.#socket.close();
   }
+}
+
+/** Such as of a datagram that is as large as IPv6 has them, while the comparison is over IPv4. */
+function dgramFailure({ code, message }: NodeJS.ErrnoException): Failure {
+  return new Failure(`it cannot send the same (${code ?? message})`);
 }

@@ -1,0 +1,43 @@
+import { constants } from 'node:os';
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
+/** Whether a signal has ended a command. */
+let interrupted = false;
+
+/** Whether a signal has ended the command: nothing is waited for then, neither an output that blocks nor a read. */
+export function wasInterrupted(): boolean {
+  return interrupted;
+}
+
+/**
+ * While it is there, the first SIGINT or SIGTERM aborts `signal`, so that what has been done can be told. The next one ends
+ * the process at once, as does the first one before and after.
+ */
+export class Interrupt implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #listener = (name: NodeJS.Signals) => {
+    this[Symbol.dispose]();
+    interrupted = true;
+    this.#exitCode = 128 + constants.signals[name];
+    this.#controller.abort();
+  };
+  #exitCode = 0;
+
+  constructor() {
+    for (const name of SIGNALS) process.on(name, this.#listener);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** 128 and the signal's number, as shells have it: 130 or 143. */
+  get exitCode(): number {
+    return this.#exitCode;
+  }
+
+  [Symbol.dispose](): void {
+    for (const name of SIGNALS) process.off(name, this.#listener);
+  }
+}
