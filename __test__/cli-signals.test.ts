@@ -92,6 +92,19 @@ describe.each(SIGNALS)('%s', (signal, code) => {
     expect(command.summary['accepted']).toBe('2 datagrams, 6 bytes');
   });
 
+  test.skipIf(process.platform !== 'linux')('ends send while it reads through a file, with nothing sent', async () => {
+    const receiver = await openReceiver();
+    const file = path.join(folder, 'long');
+    writeFileSync(file, Buffer.alloc(150e6, '\n'));
+    const command = new Command(['send', file, '--to', receiver.text]);
+    while (!(await settles(() => command.hasOpen(file))));
+    command.signal(signal);
+    expect(await command.end()).toBe(code);
+    expect(command.stdout).toBe('');
+    expect(command.stderr).toBe('wasi-udp: interrupted before anything was sent\n');
+    expect(receiver.texts).toEqual([]);
+  });
+
   test('ends send while it waits for the rate', async () => {
     const receiver = await openReceiver();
     const command = new Command(['send', input, '--to', receiver.text, '--rate', '0.01', '--repeat', '9']);

@@ -1,14 +1,10 @@
-import fs from 'node:fs/promises';
-import { addAbortSignal, type Readable } from 'node:stream';
 import type { OutgoingDatagram } from '../batch/arena.js';
-import { SocketError } from '../errors.js';
-import { UsageError } from './report.js';
+import { Lines } from './lines.js';
+import { openSource, type Source } from './source.js';
 
-const NEWLINE = 10;
-const CARRIAGE_RETURN = 13;
-
-/** How much of an endless input is kept for a second pass, in bytes. */
-const KEEP_BYTES = 64 * 1024 * 1024;
+/** What a text has at most, in bytes and in lines, so that its datagrams are made once for all rounds. */
+const SMALL_BYTES = 1024 * 1024;
+const SMALL_LINES = 8192;
 
 export interface InputOptions {
   /** How often the whole input is sent. */
@@ -20,54 +16,51 @@ export interface InputOptions {
   signal: AbortSignal;
 }
 
-/**
- * Datagrams from a text, one a line. The line's end, a newline with or without a carriage return before it, is no part of
- * the datagram; an empty line is an empty datagram; a newline at the very end begins no line.
- */
+/** Datagrams from a text, one a line, made as they are taken; an empty line is an empty datagram. */
 export class Input {
-  readonly name: string;
   /** How many datagrams there will be, where that is known from the start. */
-  readonly total?: number;
-  readonly #stream: Readable | undefined;
-  readonly #chunks: AsyncIterator<Buffer> | undefined;
+  readonly total: number | undefined;
+  /** How many lines there are, where that is known. */
+  readonly #lineCount: number | undefined;
+  readonly #source: Source;
   readonly #options: InputOptions;
-  /** Datagrams that were read and not taken, from `#position` on. */
-  #ready: OutgoingDatagram[] = [];
-  #position = 0;
+  #lines: Lines;
+  #chunks: AsyncIterator<Buffer>;
   #taken = 0;
   #round = 1;
-  #ended = false;
-  /** The start of a line whose end has not been read. */
-  #rest: Buffer = Buffer.alloc(0);
-  #lines = 0;
-  /** What a second pass, or the next round, sends: all, or the first KEEP_BYTES of it where there is no next round. */
-  #kept: OutgoingDatagram[] = [];
-  #keptBytes = 0;
+  /** The datagrams of a small text; from the second round on, they are taken from here, the next one from `#position`. */
+  readonly #kept: OutgoingDatagram[] | undefined;
+  #position: number | undefined;
 
-  private constructor(name: string, source: Readable | Buffer, options: InputOptions) {
-    this.name = name;
+  private constructor(source: Source, options: InputOptions, lineCount: number | undefined) {
+    this.#source = source;
     this.#options = options;
-    if (Buffer.isBuffer(source)) {
-      this.#split(source);
-      this.#end();
-      this.total = Math.min(this.#lines * options.repeat, options.limit);
-    } else {
-      this.#stream = addAbortSignal(options.signal, source);
-      this.#chunks = source[Symbol.asyncIterator]();
-    }
+    this.#lineCount = lineCount;
+    this.total = lineCount === undefined ? undefined : Math.min(lineCount * options.repeat, options.limit);
+    this.#lines = new Lines(source.name, options.largest);
+    this.#chunks = source.chunks()[Symbol.asyncIterator]();
+    if (lineCount !== undefined && lineCount <= SMALL_LINES && source.size! <= SMALL_BYTES) this.#kept = [];
   }
 
-  /** Opens a file, or standard input for '-'. Standard input is sent as its lines arrive. Throws UsageError where it cannot be read. */
+  /**
+   * Opens a file, or standard input for '-'. A file is read through once, so that no datagram is sent where a line is too long:
+   * then it throws SocketError `datagram-too-large`. All else is sent as its lines arrive. Throws UsageError where it cannot be
+   * read.
+   */
   static async open(file: string, options: InputOptions): Promise<Input> {
-    if (file === '-') return new Input('standard input', process.stdin, options);
-    try {
-      return new Input(file, await fs.readFile(file), options);
-    } catch (error) {
-      if (!(error instanceof Error && 'syscall' in error)) throw error;
-      throw new UsageError(
-        `cannot read ${file} (${(error as NodeJS.ErrnoException).code}): name a file, or - for standard input`,
-      );
+    const source = openSource(file, { isRepeated: options.repeat > 1, signal: options.signal });
+    if (source.size === undefined) return new Input(source, options, undefined);
+    const lines = new Lines(source.name, options.largest);
+    for await (const chunk of source.chunks()) {
+      lines.push(chunk);
+      while (lines.advance());
     }
+    if (lines.end()) lines.advance();
+    return new Input(source, options, lines.count);
+  }
+
+  get name(): string {
+    return this.#source.name;
   }
 
   /** Waits for the next datagrams: at least one and at most so many; none at the end. */
@@ -75,83 +68,60 @@ export class Input {
     const wanted = Math.min(most, this.#options.limit - this.#taken);
     const taken: OutgoingDatagram[] = [];
     while (taken.length < wanted) {
-      if (this.#position === this.#ready.length) {
-        // What is there goes, before more is waited for.
-        if (!this.#ended && taken.length > 0) break;
-        if (!this.#ended) await this.#read();
-        else if (!this.#nextRound()) break;
-      }
-      const part = this.#ready.slice(this.#position, this.#position + wanted - taken.length);
-      this.#position += part.length;
-      taken.push(...part);
+      const before = taken.length;
+      this.#move(taken, wanted);
+      if (taken.length > before) continue;
+      // What has come goes, before more is waited for; a file need not be waited for.
+      if (taken.length > 0 && this.total === undefined) break;
+      if (!(await this.#more())) break;
     }
     this.#taken += taken.length;
     return taken;
   }
 
-  /** The datagrams taken so far, from the first on, for a second pass; only their start where the input was endless. */
+  /** As many datagrams as were taken so far, from the first on, for a second pass; only their start where not all was kept. */
   again(): Input {
-    const { repeat, limit } = this.#options;
-    const copy = new Input(this.name, Buffer.alloc(0), {
-      ...this.#options,
-      limit: Math.min(limit, this.#taken),
-      repeat,
-    });
-    copy.#kept = copy.#ready = this.#kept;
-    return copy;
+    return new Input(this.#source, { ...this.#options, limit: this.#taken }, this.#lineCount);
   }
 
   /** Stops reading. */
   close(): void {
-    this.#stream?.destroy();
+    this.#source.close();
   }
 
-  #nextRound(): boolean {
-    if (this.#round >= this.#options.repeat || this.#kept.length === 0) return false;
+  /** Moves datagrams whose lines have been read into a list, until it has so many. */
+  #move(list: OutgoingDatagram[], length: number): void {
+    if (this.#position !== undefined) {
+      const part = this.#kept!.slice(this.#position, this.#position + length - list.length);
+      this.#position += part.length;
+      list.push(...part);
+      return;
+    }
+    while (list.length < length && this.#lines.advance()) {
+      const datagram = { data: this.#lines.line };
+      this.#kept?.push(datagram);
+      list.push(datagram);
+    }
+  }
+
+  /** Reads on, or begins the next round; false at the end. */
+  async #more(): Promise<boolean> {
+    if (this.#position === undefined) {
+      const { value, done } = await this.#chunks.next();
+      if (!done) {
+        this.#lines.push(value);
+        return true;
+      }
+      if (this.#lines.end()) return true;
+    }
+    if (this.#round >= this.#options.repeat || this.#lines.count === 0) return false;
     this.#round += 1;
-    this.#ready = this.#kept;
-    this.#position = 0;
+    if (this.#kept !== undefined) {
+      this.#position = 0;
+    } else {
+      this.#lines = new Lines(this.name, this.#options.largest);
+      this.#chunks = this.#source.chunks()[Symbol.asyncIterator]();
+    }
     return true;
-  }
-
-  async #read(): Promise<void> {
-    this.#ready = [];
-    this.#position = 0;
-    const chunk = await this.#chunks?.next();
-    if (chunk === undefined || chunk.done) this.#end();
-    else this.#split(chunk.value);
-  }
-
-  #split(chunk: Buffer): void {
-    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
-    let start = 0;
-    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE, start)) {
-      this.#add(bytes.subarray(start, end > start && bytes[end - 1] === CARRIAGE_RETURN ? end - 1 : end));
-      start = end + 1;
-    }
-    this.#rest = bytes.subarray(start);
-    // A line may not grow without end: its carriage return is allowed for.
-    if (this.#rest.length > this.#options.largest + 1) this.#add(this.#rest);
-  }
-
-  #end(): void {
-    if (this.#rest.length > 0) this.#add(this.#rest);
-    this.#ended = true;
-  }
-
-  #add(data: Buffer): void {
-    const { largest, repeat } = this.#options;
-    this.#lines += 1;
-    if (data.length > largest) {
-      throw new SocketError(
-        'datagram-too-large',
-        `a datagram holds at most ${largest} bytes, line ${this.#lines} of ${this.name} is longer: split it`,
-      );
-    }
-    const datagram = { data };
-    this.#ready.push(datagram);
-    if (repeat === 1 && this.#keptBytes > KEEP_BYTES) return;
-    this.#kept.push(datagram);
-    this.#keptBytes += data.length;
   }
 }

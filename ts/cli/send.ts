@@ -52,7 +52,11 @@ export const command = new Command('send')
     'the most datagrams a second, such as 5000 or 5000/s (default: as fast as the system takes them)',
     parseRate,
   )
-  .option('--repeat <N>', 'how often to send the whole text', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+  .option(
+    '--repeat <N>',
+    'how often to send the whole text; of standard input, 256 MiB at most',
+    wholeNumber(1, Number.MAX_SAFE_INTEGER),
+  )
   .option('--no-compare', 'leave out the second pass, through node:dgram')
   .addHelpText(
     'after',
@@ -68,6 +72,9 @@ Examples:
   wasi-udp send access.log --to localhost:514        each line of a file to a syslog server
   wasi-udp send metrics.txt --to [::1]:8125 --rate 5000/s --repeat 10
   tail -f access.log | wasi-udp send - --to 192.0.2.1:514
+
+A file is read through before anything is sent, so that a line that is too long is told first; lines of anything else are
+sent as they arrive.
 
 Exit codes: 0 all was accepted; 1 an error, whose code is shown; 2 wrong usage; 130 interrupted, with the summary so far, 143
 by SIGTERM.`,
