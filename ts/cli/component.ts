@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { readFile } from 'node:fs/promises';
+import { CacheError, ComponentCache, type Files } from './component-cache.js';
+import { tell } from './output.js';
+import { TEXT_URL } from './report.js';
 
 /** How jco is to translate a component. */
 export interface TranslationOptions {
@@ -23,30 +23,44 @@ const { compile } = (globalThis as unknown as { WebAssembly: { compile(bytes: Ui
 const WAITING_IMPORTS = ['wasi:io/poll#poll', 'wasi:io/poll#[method]pollable.block'];
 const WAITING_EXPORTS = ['wasi:cli/run#run'];
 
+/** The file that instantiates a component. */
+const MODULE = 'component.js';
+
 /** Loads a component from its file. What jco makes of it is kept, by the hash of all that goes into it. */
 export async function loadComponent(file: string, options: TranslationOptions): Promise<Instantiate> {
   const bytes = await readFile(file);
-  const { version } = JSON.parse(
-    await readFile(new URL('../package.json', import.meta.resolve('@bytecodealliance/jco')), 'utf8'),
-  );
-  const hash = createHash('sha256')
-    .update(JSON.stringify({ version, ...options }))
-    .update(bytes)
-    .digest('hex');
-  const folder = path.join(cacheFolder(), hash.slice(0, 32));
-  const module = path.join(folder, 'component.js');
-  await readFile(module).catch(() => translate(bytes, options, folder));
-  const { instantiate } = await import(pathToFileURL(module).href);
-  const getCoreModule = async (name: string) => compile(await readFile(path.join(folder, name)));
+  const files = await translated(bytes, options);
+  // Imported from memory: what runs is what was checked, whatever becomes of the files.
+  const module = Buffer.from(files.get(MODULE)!).toString('base64');
+  const { instantiate } = await import(`${TEXT_URL}${module}`);
+  const getCoreModule = async (name: string) => compile(files.get(name)!);
   return (imports) => instantiate(getCoreModule, imports);
 }
 
-function cacheFolder(): string {
-  const base = process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache');
-  return path.join(base, 'wasi-udp', 'components');
+/** The translation of a component, from the cache where it has it; a cache that cannot be used costs time, and a line. */
+async function translated(component: Uint8Array, options: TranslationOptions): Promise<Files> {
+  const { version } = JSON.parse(
+    await readFile(new URL('../package.json', import.meta.resolve('@bytecodealliance/jco')), 'utf8'),
+  );
+  const key = createHash('sha256')
+    .update(JSON.stringify({ version, ...options }))
+    .update(component)
+    .digest('hex')
+    .slice(0, 32);
+  const cache = await ComponentCache.open().catch(tellUnused);
+  const kept = await cache?.read(key);
+  if (kept !== undefined) return kept;
+  const files = await translate(component, options);
+  await cache?.write(key, files).catch(tellUnused);
+  return files;
 }
 
-async function translate(component: Uint8Array, options: TranslationOptions, folder: string): Promise<void> {
+function tellUnused(error: unknown): undefined {
+  if (!(error instanceof CacheError)) throw error;
+  tell(`wasi-udp: the component is not kept for the next run: ${error.message}`);
+}
+
+async function translate(component: Uint8Array, options: TranslationOptions): Promise<Files> {
   const { transpile } = await import('@bytecodealliance/jco');
   const { files } = await transpile(component, {
     name: 'component',
@@ -54,12 +68,5 @@ async function translate(component: Uint8Array, options: TranslationOptions, fol
     importBindings: options.bindings,
     ...(options.async ? { asyncMode: 'jspi', asyncImports: WAITING_IMPORTS, asyncExports: WAITING_EXPORTS } : {}),
   });
-  // Renamed into place, so that nobody reads half of it, and the first of two writers wins.
-  await mkdir(path.dirname(folder), { recursive: true });
-  const draft = await mkdtemp(`${folder}.`);
-  for (const [name, content] of Object.entries(files)) {
-    if (/\.(js|wasm)$/.test(name)) await writeFile(path.join(draft, name), content);
-  }
-  await writeFile(path.join(draft, 'package.json'), '{ "type": "module" }\n');
-  await rename(draft, folder).catch(() => rm(draft, { recursive: true }));
+  return new Map(Object.entries(files).filter(([name]) => /\.(js|wasm)$/.test(name)));
 }

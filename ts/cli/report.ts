@@ -5,6 +5,10 @@ import { BinaryError } from '../native/binary.js';
 export const USAGE_EXIT_CODE = 2;
 export const FAILURE_EXIT_CODE = 1;
 
+/** How the URL of a module begins that is its own text, in Base64: in a stack, its name says more. */
+export const TEXT_URL = 'data:text/javascript;base64,';
+const TEXTS = new RegExp(`${TEXT_URL}[\\w+/=]*`, 'g');
+
 /** Wrong usage: its message is the rule, what was given, and the remedy. */
 export class UsageError extends Error {}
 
@@ -18,7 +22,7 @@ export class Failure extends Error {
 export function report(error: unknown): number {
   const isKnown = [UsageError, Failure, BinaryError, SocketError].some((type) => error instanceof type);
   const text = isKnown ? lineOf(error as Error) : error instanceof Error ? error.stack! : String(error);
-  process.stderr.write(`wasi-udp: ${text}\n`);
+  process.stderr.write(`wasi-udp: ${text.replace(TEXTS, 'component.js')}\n`);
   return error instanceof UsageError ? USAGE_EXIT_CODE : FAILURE_EXIT_CODE;
 }
 
