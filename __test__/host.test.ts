@@ -384,3 +384,17 @@ describe('guests in one process', () => {
 it('a socket is made by a family of WIT alone', () => {
   expect(outcomeOf(() => new UdpSocket('ipv5' as 'ipv4'))).toBe('not-supported');
 });
+
+it('the clocks have core forms, so that no call of theirs makes objects', () => {
+  using host = createHost();
+  const imports = host.imports() as Record<string, Record<string, object>>;
+  const withCoreForm = (name: string) =>
+    Object.entries(imports[name]!).flatMap(([key, value]) => (Symbol.for('cabiLower') in value ? [key] : []));
+  expect(withCoreForm('wasi:clocks/monotonic-clock')).toEqual([
+    'now',
+    'resolution',
+    'subscribeInstant',
+    'subscribeDuration',
+  ]);
+  expect(withCoreForm('wasi:clocks/wall-clock')).toEqual(['now', 'resolution']);
+});

@@ -47,10 +47,6 @@ export class Child {
     this.#process.stdin.on('error', () => {});
   }
 
-  get pid() {
-    return this.#process.pid;
-  }
-
   async line() {
     const { value, done } = await this.#lines.next();
     if (done) throw new Error(`${this.#process.spawnargs.slice(0, 3).join(' ')} ended`);

@@ -85,6 +85,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   // Another host's pollables are objects, which a core form never sees; but `poll` sees the numbers that they stand for.
   if (neighbours.pollable === undefined) {
     attach('subscribe', interfaces.udp);
+    attach('wasi:clocks/monotonic-clock', clock);
     if (!options.async) attach('wasi:io/poll', poll);
     if (!options.async && neighbours.mixed === undefined) attach('pollable', poll);
   }
