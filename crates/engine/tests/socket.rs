@@ -5,13 +5,13 @@ mod support;
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::env;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, send_all, unspecified};
+use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, refusing, send_all, unspecified};
 use wasi_udp_engine::socket::{Buffers, Interest, Ready, UdpSocket, poll};
 
 /// Datagrams whose bytes tell them apart.
@@ -191,6 +191,19 @@ fn the_bound_address_survives_reconnecting_and_disconnecting() {
             assert_eq!(other.bind(address).expect_err("in use").name(), "EADDRINUSE");
         }
     }
+}
+
+#[test]
+fn a_connect_that_fails_leaves_a_socket_that_hears_of_no_refusal() {
+    let (_refusing, closed) = refusing(LOOPBACKS[0]);
+    let (mut socket, _) = bound(unspecified(LOOPBACKS[0]));
+    // Broadcast takes an option that is not set: EACCES.
+    let broadcast = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
+    socket.connect(broadcast).expect_err("a connect that fails");
+    for _ in 0..3 {
+        assert_eq!(send_all(&mut socket, &[(Some(closed), vec![1])]), Ok(()), "nobody is told: it has no peer");
+    }
+    assert_eq!(socket.check_send(), Ok(true));
 }
 
 /// Whatever becomes of a socket's connection, a datagram of the peer that it had, has and will have is for it. (A socket bound
