@@ -41,10 +41,15 @@ struct Scripted {
 }
 
 impl Scripted {
+    /// Whether it refuses the message for being segmented, whatever the script says of this size.
+    fn will_refuse(&self, run: Run) -> bool {
+        run.is_segmented() && self.script.refuse.is_some_and(|(mask, _)| mask & (1 << self.met.min(63)) != 0)
+    }
+
     fn message(&mut self, batch: &Batch<'_>, run: Run) -> Result<(), Errno> {
         if let Some((at, errno, once)) = self.script.fail
             && run.datagrams().contains(&at)
-            && !(once && self.told)
+            && !(once && (self.told || self.will_refuse(run)))
         {
             self.told = true;
             return Err(errno);
@@ -258,6 +263,22 @@ fn an_error_that_a_call_consumed_and_forgot_is_told_by_the_next() {
     assert_eq!((result, kernel.calls), (Ok(1), 1), "it stopped where the error was met");
     assert_eq!(send(&mut outgoing, Script::default(), &owned).0, Err(Errno(libc::ECONNREFUSED)));
     assert_eq!(send(&mut outgoing, Script::default(), &owned).0, Ok(3));
+}
+
+#[test]
+fn an_error_that_a_run_sent_plainly_consumed_is_told_by_the_next() {
+    // The run is refused; of its datagrams the first raises an error, and the second consumes it.
+    for errno in [libc::EIO, libc::EMSGSIZE].map(Errno) {
+        let script = Script {
+            refuse: Some((u64::MAX, errno)),
+            fail: Some((1, Errno(libc::ECONNREFUSED), true)),
+            pending: Some(Errno(libc::ECONNREFUSED)),
+            ..Script::default()
+        };
+        let mut outgoing = Outgoing::new(true);
+        assert_eq!(send(&mut outgoing, script, &runs()).0, Ok(1));
+        assert_eq!(outgoing.take_deferred(), Some(Errno(libc::ECONNREFUSED)));
+    }
 }
 
 #[test]
