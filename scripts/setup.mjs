@@ -18,22 +18,25 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 /** A failure that the reader can mend: its message says how, so it is shown without a stack trace. */
 export class SetupError extends Error {}
 
-/** Brings the checkout up to date. Rejects with SetupError where something is missing or a step fails. */
-export async function setup() {
+/**
+ * Brings the checkout up to date, by these steps or by all. Rejects with SetupError where something is missing or a step
+ * fails.
+ */
+export async function setup(steps = [packages, addon, typescript]) {
   checkNode();
   fs.mkdirSync(at('build'), { recursive: true });
   await takeLock();
   try {
     // First of all, so that nobody waits for npm to learn that Rust is missing.
-    if (!addon.isDone()) requireRust();
-    for (const step of [packages, addon, typescript]) if (!step.isDone()) await perform(step);
+    if (steps.some((step) => step.needsRust && !step.isDone())) requireRust();
+    for (const step of steps) if (!step.isDone()) await perform(step);
   } finally {
     fs.rmSync(lockFile, { force: true });
   }
 }
 
 /** The npm packages, as the lockfile names them. */
-const packages = stamped({
+export const packages = stamped({
   what: 'Installing npm packages',
   name: 'packages',
   reads: ['package-lock.json'],
@@ -43,11 +46,15 @@ const packages = stamped({
   command: [process.platform === 'win32' ? 'npm.cmd' : 'npm', 'ci', '--no-audit', '--no-fund', '--loglevel=error'],
 });
 
+/** What an addon is made of. */
+const RUST = ['Cargo.toml', 'Cargo.lock', 'build.rs', '.cargo', 'crates', 'package.json'];
+
 /** The Rust addon, optimized: wasi-udp.PLATFORM.node at the top. */
 const addon = stamped({
   what: 'Building the Rust addon',
   name: 'addon',
-  reads: ['Cargo.toml', 'Cargo.lock', 'build.rs', '.cargo', 'crates', 'package.json'],
+  needsRust: true,
+  reads: RUST,
   writes: () => fs.readdirSync(root).find((file) => /^wasi-udp\..*\.node$/.test(file)),
   command: [
     process.execPath,
@@ -56,8 +63,24 @@ const addon = stamped({
   ],
 });
 
+/** The addon over a simulated kernel, with all assertions: build/simulated/. */
+export const simulatedAddon = stamped({
+  what: 'Building the simulated addon',
+  name: 'simulated',
+  needsRust: true,
+  reads: RUST,
+  writes: () => 'build/simulated/wasi-udp.node',
+  prepare: () => fs.rmSync(at('build/simulated'), { recursive: true, force: true }),
+  command: [
+    process.execPath,
+    ...['node_modules/@napi-rs/cli/dist/cli.js', 'build', '--profile', 'simulated', '--features', 'simulated'],
+    ...['--no-js', '--manifest-path', 'crates/addon/Cargo.toml', '--output-dir', 'build/simulated'],
+    ...['--dts', 'addon.d.ts'],
+  ],
+});
+
 /** The TypeScript: dist/. */
-const typescript = stamped({
+export const typescript = stamped({
   what: 'Compiling the TypeScript',
   name: 'typescript',
   reads: ['ts', 'tsconfig.json', 'package.json', 'package-lock.json', 'scripts/compile.mjs'],
@@ -216,9 +239,9 @@ function at(name) {
 }
 
 /** Runs set-up; where it fails, says why and ends the process with exit code 1. */
-export async function setupOrExit() {
+export async function setupOrExit(steps) {
   try {
-    await setup();
+    await setup(steps);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     console.error(error.message);

@@ -183,6 +183,23 @@ impl<'call> Argument<'call> {
         }
     }
 
+    /// A function without arguments, to call within this call. What it throws is pending then, and thrown where this call
+    /// ends.
+    #[cfg(feature = "simulated")]
+    pub fn callback(&self, name: &str) -> Result<impl Fn() + use<'call>> {
+        let function = self.function(name)?;
+        let env = self.env;
+        Ok(move || {
+            let mut result = ptr::null_mut();
+            // SAFETY: both handles are those of the current call, which the closure does not outlive.
+            unsafe {
+                let mut global = ptr::null_mut();
+                sys::napi_get_global(env, &mut global);
+                sys::napi_call_function(env, global, function, 0, ptr::null(), &mut result);
+            }
+        })
+    }
+
     fn type_of(&self) -> sys::napi_valuetype {
         let mut kind = sys::ValueType::napi_undefined;
         // SAFETY: the handles are those of the current call; `kind` is ours.

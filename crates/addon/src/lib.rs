@@ -9,6 +9,8 @@
 mod arguments;
 mod hot;
 mod readiness;
+#[cfg(feature = "simulated")]
+mod simulated;
 mod slab;
 mod sockets;
 mod system;

@@ -8,6 +8,8 @@
 
 mod libuv;
 mod poller;
+#[cfg(feature = "simulated")]
+pub mod simulated;
 
 use napi::bindgen_prelude::{JsObjectValue, Object};
 use napi::{Env, Result, check_status, sys};
@@ -49,6 +51,10 @@ pub trait Readiness {
 
 /// The driver for an environment, chosen before any function of libuv is called. `WASI_UDP_POLLER=thread` chooses the thread.
 pub fn start(env: &Env, listener: &Rc<Listener>) -> Result<Box<dyn Readiness>> {
+    #[cfg(feature = "simulated")]
+    if cfg!(feature = "simulated") {
+        return Ok(Box::new(simulated::Simulated::new(listener)));
+    }
     let forced = env::var_os("WASI_UDP_POLLER").is_some_and(|value| value == "thread");
     if !forced
         && !imitates_libuv(env)
@@ -116,6 +122,11 @@ impl Listener {
     ///
     /// Nothing of the addon may be borrowed: JavaScript runs, and may call any export.
     fn call(&self, handle: i32, events: i32) -> Heard {
+        self.call_with(handle, events, || ())
+    }
+
+    /// As `call`, with something to do before it asks what is wanted.
+    fn call_with(&self, handle: i32, events: i32, between: impl Fn()) -> Heard {
         let nobody = Heard { heard: 0, wanted: 0 };
         if self.ready.get().is_null() {
             return nobody;
@@ -128,6 +139,7 @@ impl Listener {
                 return nobody;
             }
             let heard = self.tell(handle, events);
+            between();
             let wanted = self.ask(handle);
             sys::napi_close_handle_scope(self.env, scope);
             // Where it threw, whatever was waited for is so still.

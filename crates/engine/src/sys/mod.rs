@@ -25,7 +25,8 @@
 //! A call that a signal ended before it did anything is made again by [`retry`], here and nowhere else: no function of a
 //! backend answers `INTERRUPTED`.
 //!
-//! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it.
+//! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it. The feature `simulated` has
+//! a kernel of its own in place of the system's, which [`simulated`] drives.
 
 use crate::errno::Errno;
 use std::net::SocketAddr;
@@ -35,19 +36,29 @@ mod errors;
 pub use errors::ERRORS;
 
 #[cfg(unix)]
+#[cfg_attr(feature = "simulated", allow(dead_code, reason = "only its numbers are used"))]
 mod unix;
 #[cfg(unix)]
 pub use unix::*;
 
-#[cfg(all(target_os = "linux", not(feature = "portable")))]
+#[cfg(all(target_os = "linux", not(any(feature = "portable", feature = "simulated"))))]
 mod linux;
-#[cfg(all(target_os = "linux", not(feature = "portable")))]
+#[cfg(all(target_os = "linux", not(any(feature = "portable", feature = "simulated"))))]
 pub use linux::*;
 
-#[cfg(all(unix, any(not(target_os = "linux"), feature = "portable")))]
+#[cfg(all(unix, any(not(target_os = "linux"), feature = "portable"), not(feature = "simulated")))]
 mod portable;
-#[cfg(all(unix, any(not(target_os = "linux"), feature = "portable")))]
+#[cfg(all(unix, any(not(target_os = "linux"), feature = "portable"), not(feature = "simulated")))]
 pub use portable::*;
+
+#[cfg(all(unix, feature = "simulated"))]
+pub mod simulated;
+// By name, which goes before what all Unix systems share.
+#[cfg(all(unix, feature = "simulated"))]
+pub use simulated::{
+    BACKEND, Messages, PollItem, bind, coalesce_receives, connect, disconnect, poll, prepare, queue_errors,
+    segmentation, take_error,
+};
 
 #[cfg(windows)]
 mod windows;
