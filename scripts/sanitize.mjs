@@ -1,7 +1,7 @@
 /**
  * `npm run sanitize`: the engine's tests and the suite on an addon that AddressSanitizer watches, then the tests of the polling
  * thread and of workers on one that ThreadSanitizer watches. One line a step; exit code 1, and the reports, where one is not
- * clean. Linux, with gcc's runtimes of both.
+ * clean. Debian, with gcc's runtimes of both sanitizers.
  *
  *     node scripts/sanitize.mjs [asan-engine|asan|tsan ...]
  *
@@ -15,7 +15,8 @@ import path from 'node:path';
 import { requireRust, root, setupOrExit } from './setup.mjs';
 
 const work = path.join(root, 'build/sanitize');
-const TRIPLE = `${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-unknown-linux-gnu`;
+const CPU = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+const TRIPLE = `${CPU}-unknown-linux-gnu`;
 
 /** The suites that cross into the addon. */
 const SUITES = [
@@ -56,7 +57,7 @@ const STEPS = {
     });
   },
   tsan: () => {
-    const addon = build('thread', 'tsan');
+    const addon = build('thread', 'tsan', withStandardLibrary());
     const [suppressions, source, copies] = ['suppressions', 'copies.c', 'copies.so'].map((name) =>
       path.join(work, name),
     );
@@ -79,15 +80,44 @@ function cargoOptions(sanitizer) {
   return ['--target', TRIPLE, '--target-dir', path.join(work, sanitizer)];
 }
 
-/** The environment of a build. Sanitizers are unstable options, which the stable compiler has; its library is not instrumented. */
+/** The environment of a build. Sanitizers are unstable options, which the stable compiler has. */
 function environment(sanitizer, more = {}) {
-  const flags = [`-Zsanitizer=${sanitizer}`, '-Cunsafe-allow-abi-mismatch=sanitizer', '-Cdebuginfo=line-tables-only'];
+  const flags = [`-Zsanitizer=${sanitizer}`, '-Cdebuginfo=line-tables-only'];
   return { ...process.env, RUSTC_BOOTSTRAP: '1', RUSTFLAGS: flags.join(' '), ...more };
 }
 
+/**
+ * What ThreadSanitizer takes beyond: a standard library that is instrumented too, since it has the locks. Its source comes with
+ * Debian's compiler, which is unpacked into build/sanitize, not installed.
+ */
+function withStandardLibrary() {
+  const debian = path.join(work, 'debian');
+  const compiler = path.join(debian, 'usr/bin/rustc');
+  if (!fs.existsSync(compiler)) {
+    const archives = path.join(debian, 'archives');
+    fs.mkdirSync(path.join(archives, 'partial'), { recursive: true });
+    const options = [
+      '-qq',
+      '--yes',
+      '--no-install-recommends',
+      '--download-only',
+      '-o',
+      `Dir::Cache::archives=${archives}`,
+    ];
+    succeed('apt-get', ['update', '-qq']);
+    succeed('apt-get', ['install', ...options, 'rustc-web', 'rust-web-src']);
+    for (const file of fs.readdirSync(archives).filter((name) => name.endsWith('.deb'))) {
+      succeed('dpkg', ['--extract', path.join(archives, file), debian]);
+    }
+  }
+  const variables = { RUSTC: compiler, LD_LIBRARY_PATH: path.join(debian, 'usr/lib', `${CPU}-linux-gnu`) };
+  return { variables, options: ['-Zbuild-std=std,panic_abort'] };
+}
+
 /** Builds the addon, with debug assertions; the path of it. */
-function build(sanitizer, name) {
-  succeed('cargo', ['build', '--package', 'wasi-udp-addon', ...cargoOptions(sanitizer)], environment(sanitizer));
+function build(sanitizer, name, { variables = {}, options = [] } = {}) {
+  const args = ['build', '--package', 'wasi-udp-addon', ...cargoOptions(sanitizer), ...options];
+  succeed('cargo', args, environment(sanitizer, variables));
   const addon = path.join(work, `wasi-udp.${name}.node`);
   fs.copyFileSync(path.join(work, sanitizer, TRIPLE, 'debug/libwasi_udp_addon.so'), addon);
   return addon;
