@@ -7,9 +7,11 @@ use crate::outgoing::Taken;
 use crate::runs::Run;
 use crate::table::{Batch, MAX_DATAGRAMS, NO_ADDRESS};
 use socket2::{Domain, Socket};
+use std::iter;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
+use std::slice;
 
 /// The system call that sends.
 pub const BACKEND: &str = "sendmmsg";
@@ -224,33 +226,36 @@ pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
     Ok(oldest.or(last))
 }
 
-/// The error that an ICMP message left, of a message of the error queue. ip(7): a `sock_extended_err` with its origin.
+/// The error that an ICMP message left, of a message of the error queue. ip(7): a `sock_extended_err`, which begins with the
+/// error number and the origin.
 fn icmp_error(header: &libc::msghdr) -> Option<Errno> {
-    let found = controls(header).find(|&(level, kind, _)| {
-        (level, kind) == (libc::IPPROTO_IP, libc::IP_RECVERR)
-            || (level, kind) == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
-    });
-    let (_, _, data) = found?;
-    // SAFETY: such a message carries a sock_extended_err.
-    let error = unsafe { data.cast::<libc::sock_extended_err>().read_unaligned() };
-    let is_icmp = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
-    is_icmp.then_some(Errno(error.ee_errno as i32))
+    const KINDS: [(libc::c_int, libc::c_int); 2] =
+        [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
+    let (_, _, error) = controls(header).find(|&(level, kind, _)| KINDS.contains(&(level, kind)))?;
+    let origin = *error.get(mem::offset_of!(libc::sock_extended_err, ee_origin))?;
+    let is_icmp = matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+    is_icmp.then_some(Errno(i32::from_ne_bytes(*error.first_chunk()?)))
 }
 
-/// The control messages that the kernel wrote behind a header: level, type, and where the data begins.
-fn controls(header: &libc::msghdr) -> impl Iterator<Item = (libc::c_int, libc::c_int, *const u8)> + '_ {
+/// A control message: its level, its type and its data.
+type ControlMessage<'a> = (libc::c_int, libc::c_int, &'a [u8]);
+
+/// The control messages that the kernel wrote behind a header.
+fn controls(header: &libc::msghdr) -> impl Iterator<Item = ControlMessage<'_>> {
     // SAFETY: the kernel has written msg_control and msg_controllen, within what this header points to, which its owner
     // keeps; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside by those lengths.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
-    std::iter::from_fn(move || {
+    iter::from_fn(move || {
         let control = next;
         if control.is_null() {
             return None;
         }
-        // SAFETY: as above: a header that the kernel wrote.
+        // SAFETY: as above: a header that the kernel wrote, whose length counts it and the data behind it.
         unsafe {
             next = libc::CMSG_NXTHDR(header, control);
-            Some(((*control).cmsg_level, (*control).cmsg_type, libc::CMSG_DATA(control).cast_const()))
+            let length = (*control).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            let data = slice::from_raw_parts(libc::CMSG_DATA(control).cast_const(), length);
+            Some(((*control).cmsg_level, (*control).cmsg_type, data))
         }
     })
 }
@@ -258,10 +263,25 @@ fn controls(header: &libc::msghdr) -> impl Iterator<Item = (libc::c_int, libc::c
 /// The segment size that the kernel named beside a coalesced message: udp(7), UDP_GRO, an `int` (a `u16` before Linux 5.19
 /// on some architectures reads the same, little-endian and zeroed).
 fn segment_size(header: &libc::msghdr) -> Option<usize> {
-    let (_, _, data) = controls(header).find(|&(level, kind, _)| (level, kind) == (libc::SOL_UDP, libc::UDP_GRO))?;
-    // SAFETY: a UDP_GRO message carries an int.
-    let size = unsafe { data.cast::<libc::c_int>().read_unaligned() };
+    // One for which there was no room is cut (MSG_CTRUNC), and tells nothing.
+    let mut sizes = controls(header).filter(|&(level, kind, _)| (level, kind) == (libc::SOL_UDP, libc::UDP_GRO));
+    let size = libc::c_int::from_ne_bytes(sizes.find_map(|(_, _, data)| data.first_chunk().copied())?);
     usize::try_from(size).ok().filter(|&size| size > 0)
+}
+
+/// What a fuzzer sees of the above: the segment size that the first `length` bytes of `control` name.
+///
+/// # Safety
+///
+/// They are control messages as the kernel writes them.
+#[doc(hidden)]
+pub unsafe fn segment_size_in(control: &mut [u64], length: usize) -> Option<usize> {
+    assert!(length <= mem::size_of_val(control));
+    // SAFETY: zeros are a valid msghdr: null pointers with lengths of 0.
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = length as _;
+    segment_size(&header)
 }
 
 /// A new socket is as it should be.
