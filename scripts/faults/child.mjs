@@ -10,7 +10,7 @@ for (;;) {
   const request = hear();
   if (request === undefined) process.exit(0);
   const { name, polling } = JSON.parse(request);
-  if (!SCENARIOS[name].needs.includes('fresh')) await load();
+  await load(SCENARIOS[name].needs.includes('fresh'));
   const log = new Log();
   const before = openDescriptors();
   const scenario = SCENARIOS[name].make(log);

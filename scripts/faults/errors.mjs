@@ -76,6 +76,9 @@ export const ERRORS = {
   eventfd2: ['EINVAL', 'EMFILE', 'ENFILE', 'ENODEV', 'ENOMEM'],
   timerfd_create: ['EINVAL', 'EMFILE', 'ENFILE', 'ENODEV', 'ENOMEM', 'EPERM'],
   timerfd_settime: ['EBADF', 'EFAULT', 'EINVAL', 'ECANCELED'],
+  // pthread_create(3) makes EAGAIN of all of them.
+  clone3: ['EAGAIN'],
+  clone: ['EAGAIN'],
   ioctl: ['EBADF', 'EFAULT', 'EINVAL', 'ENOTTY'],
   close: ['EBADF', 'EINTR', 'EIO', 'ENOSPC', 'EDQUOT'],
 };

@@ -42,8 +42,18 @@ const WHY = `## Where nothing is seen
 - Errors that the man pages name for streams, files or other families.
 `;
 
-/** Writes the page from the results of a run. */
-export function write(results) {
+/** The results of the last run whose page was written. */
+const KEPT = new URL('../../build/faults/results.json', import.meta.url);
+
+/** Writes the page from the results of a run, and those kept of scenarios that it left out. */
+export function write(run) {
+  const names = new Set(run.map(({ name }) => name));
+  const kept = fs.existsSync(KEPT) ? JSON.parse(fs.readFileSync(KEPT, 'utf8')) : [];
+  const order = [...Object.keys(SCENARIOS), ...Object.keys(PROGRAMS)];
+  const results = [...kept.filter(({ name }) => order.includes(name) && !names.has(name)), ...run];
+  results.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+  fs.mkdirSync(new URL('.', KEPT), { recursive: true });
+  fs.writeFileSync(KEPT, JSON.stringify(results));
   const rows = new Map();
   for (const result of results.filter(({ hits }) => hits > 0)) {
     const { title } = SCENARIOS[result.name] ?? PROGRAMS[result.name];

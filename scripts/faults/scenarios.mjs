@@ -413,9 +413,10 @@ function loaded({ host, blocked, sizes }) {
   };
 }
 
-/** Loads the package, and has readiness start, which each thread does once. */
-export async function load() {
+/** Loads the package, and has readiness start, which each thread does once; `fresh` leaves that to the scenario. */
+export async function load(fresh) {
   api ??= await import('../../dist/index.js');
+  if (fresh) return;
   const udp = api.openUdp();
   await udp.incoming
     .subscribe()
@@ -424,20 +425,40 @@ export async function load() {
   udp[Symbol.dispose]();
 }
 
-/** Loads the package, which starts what it needs. */
-function loading() {
-  return (log) => ({
-    run: async () => {
-      try {
-        await import('../../dist/index.js');
-      } catch (error) {
-        const { name, message, code } = error;
-        log.errors.push({ operation: 'import', name, message, code, isSocketError: false });
+/** Sends one datagram at a time by a queue. What it refuses it names; the rest follows in order. */
+function queueing({ host, connected, sizes }) {
+  return (log) => {
+    const sink = new Sink(host);
+    const udp = api.openUdp(connected ? { remote: sink.address } : { local: `${host}:0` });
+    udp.socket.setSendBufferSize(4096);
+    const queue = udp.outgoing.queue({ onError: (error) => log.note('queue', error) });
+    const accepted = [];
+    let given = 0;
+    let settled = 0;
+    const go = async (end) => {
+      for (; given < end; given++) {
+        const data = payload(given, sizes[given]);
+        queue.send(data, connected ? undefined : sink.address, (error) => {
+          settled += 1;
+          if (error === undefined) accepted.push(data);
+          else log.note('queue', error);
+        });
       }
-    },
-    verify: () => undefined,
-    dispose: () => {},
-  });
+      await log.attemptAsync('flush', () => queue.flush());
+      // Callbacks come in ticks of their own.
+      await setTimeout(1);
+    };
+    return {
+      run: () => go(sizes.length - 1),
+      async verify() {
+        await go(sizes.length);
+        await log.attemptAsync('close', () => queue.close());
+        if (settled !== sizes.length) return `of ${sizes.length} datagrams ${settled} were told of`;
+        return difference(await sink.received(accepted.length), accepted);
+      },
+      dispose: disposer(udp, sink),
+    };
+  };
 }
 
 const SENDS = ['sendto', 'sendmmsg', 'sendmsg', 'poll', 'getsockopt'];
@@ -497,6 +518,17 @@ for (const [family, host] of [
       make: receiving({ ...common, sizes: [...runs, 14], most: 20 }),
     });
   }
+  add(`queue${on}`, {
+    title: 'a queue',
+    calls: SENDS,
+    make: queueing({ host, connected: true, sizes: [...differing(10), ...runs, 14] }),
+  });
+  add(`load-queue${on}`, {
+    title: 'a queue on a slow link',
+    calls: [...SENDS, 'epoll_ctl'],
+    make: queueing({ host, connected: false, sizes: [...slow.slice(20), ...slowRuns.slice(60)] }),
+    needs: ['slow'],
+  });
   add(`refused${on}`, {
     title: 'send, to a port where nobody listens',
     calls: [...SENDS, ...RECEIVES],
@@ -536,9 +568,9 @@ for (const [family, host] of [
     needs: ['slow'],
   });
 }
-add('import', {
-  title: 'load the package',
-  calls: ['epoll_create1', 'eventfd2', 'timerfd_create', 'epoll_ctl', 'socket', 'fcntl', 'getsockopt', 'setsockopt'],
-  make: loading(),
+add('start', {
+  title: 'the first wait: the polling thread starts',
+  calls: ['epoll_create1', 'eventfd2', 'timerfd_create', 'epoll_ctl', 'clone3', 'clone'],
+  make: waiting('127.0.0.1'),
   needs: ['fresh'],
 });
