@@ -22,7 +22,7 @@ describe('limits', () => {
       [[], 'limits is an object, got []'],
       [{ socket: 5 }, 'limits are resources, sockets, pollList, got "socket"'],
       [{ sockets: '5' }, 'limits.sockets is a whole number from 0 to 16777216, got "5"'],
-      [{ pollList: 5n }, 'limits.pollList is a whole number from 0 to 16777216, got bigint'],
+      [{ pollList: 5n }, 'limits.pollList is a whole number from 0 to 16777216, got 5n'],
     ] as const) {
       expect(limited(limits), message).toThrow(TypeError);
       expect(limited(limits)).toThrow(message);

@@ -51,7 +51,7 @@ export class IncomingBatch {
     let total = 0;
     for (let word = 0; word < end; word += ENTRY_WORDS) total += entries[word + 1]!;
     // Every byte is written below.
-    const bytes = Buffer.allocUnsafeSlow(total);
+    const bytes = Buffer.allocUnsafe(total);
     let position = 0;
     for (let word = 0; word < end; ) {
       const start = entries[word]!;

@@ -8,10 +8,20 @@ const TURN_MS = 8;
 export class Turn {
   #ends = performance.now() + TURN_MS;
 
+  /** Whether this loop has had its turn. */
+  get isOver(): boolean {
+    return performance.now() >= this.#ends;
+  }
+
+  /** The loop has waited, and others had their turn meanwhile. */
+  begin(): void {
+    this.#ends = performance.now() + TURN_MS;
+  }
+
   /** Gives other work its turn where this loop has had its own. */
   async give(): Promise<void> {
-    if (performance.now() < this.#ends) return;
+    if (!this.isOver) return;
     await setImmediate();
-    this.#ends = performance.now() + TURN_MS;
+    this.begin();
   }
 }

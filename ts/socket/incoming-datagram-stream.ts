@@ -5,9 +5,9 @@ import { LAYOUT, SLOT_WORDS, type Slot } from '../native/layout.js';
 import { native, READABLE, systemError } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
 import { forsake } from '../readiness/readiness.js';
-import { Turn } from '../readiness/turn.js';
 import { decodeAddress, type IpSocketAddress } from '../rules/address.js';
 import { samePeer } from '../rules/destination.js';
+import { Batches } from './batches.js';
 
 /** `incoming-datagram` of wasi:sockets/udp. */
 export interface IncomingDatagram {
@@ -112,23 +112,14 @@ export class IncomingDatagramStream {
   }
 
   /** Batches as they come, until the stream is dropped. The event loop gets its turn between them. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<IncomingDatagram[], void, undefined> {
-    const turn = new Turn();
-    while (!this.dropped) {
-      const batch = this.receive();
-      const isDrained = this.#descriptor?.isDrained;
-      if (batch.length > 0) {
-        yield batch;
-        await turn.give();
-        if (!isDrained) continue;
-      }
-      if (this.dropped) return;
-      try {
-        await this.subscribe().wait();
-      } catch (error) {
-        if (!(this.dropped && error instanceof Trap)) throw error;
-      }
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<IncomingDatagram[], void, undefined> {
+    const descriptor = () => this.#descriptor;
+    return new Batches({
+      receive: () => this.receive(),
+      get descriptor() {
+        return descriptor();
+      },
+    });
   }
 
   /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
