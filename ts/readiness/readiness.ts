@@ -36,6 +36,8 @@ class Waits {
   #watched = 0;
   /** Whether the addon reports an event: then it asks what is wanted when that is over. */
   #isReporting = false;
+  /** What is called at the end of the report. */
+  readonly #endings: (() => void)[] = [];
   /** The events of which a microtask will tell. */
   #told = 0;
 
@@ -102,8 +104,15 @@ class Waits {
     return heard;
   }
 
+  /** Calls back at the end of the report that is going on, behind what it set off; false where none is. */
+  atEnd(callback: () => void): boolean {
+    if (this.#isReporting) this.#endings.push(callback);
+    return this.#isReporting;
+  }
+
   /** What the report set off is over; the events that somebody waits for now, which the addon watches. */
   reported(): number {
+    if (this.#endings.length > 0) for (const ending of this.#endings.splice(0)) ending();
     this.#isReporting = false;
     this.#watched = this.wanted;
     if (this.#watched === 0) waiting.delete(this.#socket);
@@ -203,6 +212,15 @@ export function whenReady(event: SocketEvent, signal: AbortSignal | undefined): 
       fail(error as Error);
     }
   });
+}
+
+/**
+ * Calls back when the event that a socket reports now has been dealt with: behind the microtasks that it set off, before anything
+ * else of this turn. False, and never, where the socket reports none. The callback is no event handler of the runtime: ticks and
+ * promises that it sets off run with the next one.
+ */
+export function atEndOfEvent(descriptor: Descriptor, callback: () => void): boolean {
+  return (descriptor.waits as Waits | undefined)?.atEnd(callback) ?? false;
 }
 
 /** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be dropped. */
