@@ -17,14 +17,23 @@ export type GuestApi = Pick<
 /** A way into a host. */
 export interface Entrance {
   title: string;
+  /** Whether calls are those of objects, or of core functions. */
+  byObjects: boolean;
   open(options?: HostOptions): GuestApi;
 }
 
 /** The ways in: what passes here passes for guests. */
 export const ENTRANCES: Entrance[] = [
-  { title: 'objects', open: (options) => createHost({ allow: 'all', ...options }) },
-  { title: 'core functions', open: (options) => openCore({ allow: 'all', ...options }) },
+  { title: 'objects', byObjects: true, open: (options) => createHost({ allow: 'all', ...options }) },
+  { title: 'core functions', byObjects: false, open: (options) => openCore({ allow: 'all', ...options }) },
 ];
+
+/** The same, where small sends wait for each other: what differs is told where it is tested. */
+export const WRITING_BEHIND: Entrance[] = ENTRANCES.map(({ title, byObjects, open }) => ({
+  title: `${title}, write-behind`,
+  byObjects,
+  open: (options) => open({ writeBehind: true, ...options }),
+}));
 
 export type Socket = ReturnType<GuestApi['udpCreateSocket']['createUdpSocket']>;
 export type Streams = ReturnType<Socket['stream']>;

@@ -202,6 +202,53 @@ export class Arena {
     return size;
   }
 
+  /**
+   * Makes datagrams of copies of another arena's, from its number `from` on, whose payload lies in `payload`: as many as there is
+   * room for; how many.
+   */
+  copy(other: Arena, payload: ArrayBuffer, from: number): number {
+    const { entries } = other;
+    const end = other.used * ENTRY_WORDS;
+    let skip = from;
+    let copied = 0;
+    for (let word = 0; word < end; word += ENTRY_WORDS) {
+      const length = entries[word + 1]!;
+      const run = entries[word + 3]! - skip;
+      if (run <= 0) {
+        skip = -run;
+        continue;
+      }
+      const fitting = length === 0 ? run : Math.min(run, Math.floor(this.room / length));
+      const count = Math.min(fitting, MAX_DATAGRAMS - this.count);
+      if (count === 0 || !this.#goTo(other.slots, entries[word + 2]! | 0)) return copied;
+      set.call(this.bytes, new Uint8Array(payload, entries[word]! + skip * length, count * length), this.position);
+      this.#take(length, count);
+      copied += count;
+      if (count < run) return copied;
+      skip = 0;
+    }
+    return copied;
+  }
+
+  /** Addresses what comes next as another arena's slots do by that index; false where there is no room for the address. */
+  #goTo(others: Uint32Array, index: number): boolean {
+    const { slots, addresses } = this;
+    this.#lastAddress = UNSEEN;
+    if (index === CONNECTED) {
+      this.#lastIndex = CONNECTED;
+      return true;
+    }
+    const from = index * SLOT_WORDS;
+    const at = addresses * SLOT_WORDS;
+    if (addresses === 0 || !sameAddress(slots, at - SLOT_WORDS, others, from)) {
+      if (addresses === MAX_DATAGRAMS) return false;
+      for (let word = 0; word < SLOT_WORDS; word++) slots[at + word] = others[from + word]!;
+      this.addresses = addresses + 1;
+    }
+    this.#lastIndex = this.addresses - 1;
+    return true;
+  }
+
   /** A copy of the first datagram's payload, and its destination. */
   first(): { data: Uint8Array; remoteAddress: IpSocketAddress | undefined } {
     const [offset = 0, length = 0, index = CONNECTED] = this.entries;
@@ -256,23 +303,23 @@ export class Arena {
     }
   }
 
-  /** Makes a datagram of the `length` bytes at `position`, to the address that was named last. */
-  #take(length: number): void {
+  /** Makes datagrams of `length` bytes each of what lies at `position`, to the address that was named last. */
+  #take(length: number, count = 1): void {
     const { entries, position, used } = this;
     const index = this.#lastIndex;
     let word = (used - 1) * ENTRY_WORDS;
     if (used > 0 && entries[word + 1] === length && (entries[word + 2]! | 0) === index) {
-      entries[word + 3]! += 1;
+      entries[word + 3]! += count;
     } else {
       word += ENTRY_WORDS;
       entries[word] = position;
       entries[word + 1] = length;
       entries[word + 2] = index;
-      entries[word + 3] = 1;
+      entries[word + 3] = count;
       this.used = used + 1;
     }
-    this.position = position + length;
-    this.count += 1;
+    this.position = position + length * count;
+    this.count += count;
   }
 
   #refuseAdded(refusal: Refusal, culprit: unknown): typeof Added.Refused {

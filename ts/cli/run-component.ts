@@ -12,6 +12,8 @@ export interface Run {
   args: string[];
   env: Record<string, string>;
   allow: Allow;
+  /** Whether small sends leave together: see `createHost`. */
+  writeBehind: boolean;
 }
 
 /** How a component ends itself by wasi:cli/exit, or is ended when nobody reads what it prints: thrown through it. */
@@ -22,13 +24,13 @@ class Exit extends Error {
 }
 
 /** Runs a component's wasi:cli/run to its end; its exit code. Rejects where it trapped. */
-export async function runComponent({ file, args, env, allow }: Run): Promise<number> {
+export async function runComponent({ file, args, env, allow, writeBehind }: Run): Promise<number> {
   const instantiate = await loadComponent(file, { bindings: 'hybrid', async: false }).catch((error: Error) => {
     const reason = error.message.replace(/\s+/g, ' ');
     throw new UsageError(`${file} cannot be loaded as a component (${reason}): name a file that is one`);
   });
   const sandbox = { preopens: {}, env, args: [path.basename(file), ...args], enableNetwork: false };
-  using host = createHost({ allow, shim: new WASIShim({ sandbox }) });
+  using host = createHost({ allow, writeBehind, shim: new WASIShim({ sandbox }) });
   const exit = {
     exit: ({ tag }: { tag: 'ok' | 'err' }) => leave(tag === 'ok' ? 0 : 1),
     exitWithCode: leave,
@@ -45,6 +47,8 @@ export async function runComponent({ file, args, env, allow }: Run): Promise<num
   } catch (error) {
     if (error instanceof Exit) return error.code;
     throw isTrap(error) ? new Failure(`${file} trapped: ${error.message}${guestFrames(error)}`) : error;
+  } finally {
+    await host.flush();
   }
 }
 

@@ -8,13 +8,16 @@ interface RunOptions {
   allowSend: string[];
   allowReceive: string[];
   env: string[];
+  writeBehind: boolean;
 }
 
 const collect = (value: string, before: string[]) => [...before, value];
 
 export const command = new Command('run')
   .description('Run a WebAssembly component that uses wasi:sockets/udp, with no network but what is allowed.')
-  .usage('COMPONENT.wasm [--allow-send RULE] [--allow-bind RULE] [--allow-receive RULE] [--env K=V] [-- ARGS]')
+  .usage(
+    'COMPONENT.wasm [--allow-send RULE] [--allow-bind RULE] [--allow-receive RULE] [--env K=V] [--write-behind] [-- ARGS]',
+  )
   .argument('<COMPONENT.wasm>', 'a component that exports wasi:cli/run')
   .argument('[ARGS...]', "the component's own arguments")
   .option('--allow-send <HOST:PORT>', 'remote addresses that it may connect and send to', collect, [])
@@ -22,12 +25,17 @@ export const command = new Command('run')
   .option('--allow-receive <HOST:PORT>', 'sources that it may hear (default: those that it may send to)', collect, [])
   .option('--allow-all', 'allow every address', false)
   .option('--env <K=V>', 'set an environment variable of the component, which has none otherwise', collect, [])
+  .option('--write-behind', 'let small sends wait for each other, and leave as one batch', false)
   .addHelpText(
     'after',
     `
 A rule is HOST:PORT. HOST is an IP address, a block such as 10.0.0.0/8 or [fd00::/8], or *; PORT is a number, a range such as
 5000-5999, or *. Options that allow may be given several times. The component gets standard input and output, clocks and
 random numbers; no files.
+
+With --write-behind, a small send is checked, copied, and counts as sent. It leaves with those behind it: when a batch is full,
+when the component waits, receives, writes or ends, or at the next send once a millisecond has passed. A component that computes
+after a send delays it. An error of the system is told by the next check before a send, once.
 
 Examples:
   wasi-udp run ping.wasm --allow-bind 0.0.0.0:0 --allow-send 192.0.2.1:7 -- 192.0.2.1
@@ -47,7 +55,7 @@ async function run(file: string, args: string[], options: RunOptions): Promise<v
       `run needs @bytecodealliance/jco and @bytecodealliance/preview2-shim: install both beside wasi-udp (${error.message})`,
     );
   });
-  process.exitCode = await runComponent({ file, args, env, allow });
+  process.exitCode = await runComponent({ file, args, env, allow, writeBehind: options.writeBehind });
 }
 
 /** The rules, read at once, so that a mistake is told before anything runs. */

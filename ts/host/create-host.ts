@@ -1,9 +1,11 @@
 import type { Pollable } from '../readiness/pollable.js';
 import { type Allow, policyOf } from '../rules/policy.js';
-import { coreForms } from './core/functions.js';
+import { WriteBehind } from '../socket/write-behind.js';
+import { attend, attentive } from './attention.js';
+import { type CoreForm, coreForms } from './core/functions.js';
 import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
 import { dropOf, guestInterfaces } from './guest.js';
-import { guestPoll, type MixedPoll } from './guest-poll.js';
+import { blockingPoll, guestPoll, type MixedPoll } from './guest-poll.js';
 import { GuestSockets } from './guest-sockets.js';
 import { type Limits, limitsOf } from './limits.js';
 import { monotonicClock } from './monotonic-clock.js';
@@ -18,6 +20,16 @@ export interface HostOptions {
   async?: boolean;
   /** Whether runs of equal datagrams may leave as one UDP_SEGMENT message: see `openUdp`. */
   segmentation?: boolean;
+  /**
+   * Whether small sends of the guest wait for each other, and leave as one batch. Default: false, each `send` is a system call.
+   *
+   * A `send` of up to 32 datagrams is checked as ever, its bytes are copied, and it counts as sent. What waits leaves when it is a
+   * full batch (1024 datagrams, or 1.5 MiB); before the guest waits for, or calls, anything but `check-send`, `send` and clocks;
+   * at the next `send` or look at a clock once the oldest has waited 1 ms; and at the end of the turn of the event loop in which
+   * the guest's call returns. A guest that computes after a `send` delays it as long. The next `check-send` tells the first error
+   * that the system had for what waited, once; it costs the datagram that it is about, and no other.
+   */
+  writeBehind?: boolean;
   /** How much of the host the guest may use: see `Limits`, each of which has a generous default. */
   limits?: Limits;
   /** Puts an implementation of one's own around the host's outgoing streams, such as a `MeteredOutgoing`. */
@@ -40,6 +52,8 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
    * lists are read and written where the guest has them. `WebAssembly.instantiate(module, host.coreImports(...))` runs it.
    */
   coreImports(options: CoreImportsOptions): CoreImports;
+  /** Resolves when what the guest's sends have left behind (`writeBehind`) is sent or refused. */
+  flush(): Promise<void>;
   /** All of it as an import object for jco's `instantiate`; spread it over the shim's. */
   imports(): Record<string, object>;
 }
@@ -55,6 +69,8 @@ export interface Neighbours {
   readonly pollable?: (pollable: Pollable, drop: () => void) => object;
   /** Waits on both, where the guest's `poll` is ours. */
   readonly mixed?: MixedPoll;
+  /** Where small sends wait, for a neighbour whose calls have them leave. Default: one of the host's own. */
+  readonly behind?: WriteBehind | undefined;
 }
 
 /** As `createHost`, beside another host. */
@@ -64,18 +80,35 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   const table = new ResourceTable(limits.resources);
   const own = new TableOutgoing(table);
   const outgoing = options.outgoing?.(own, table) ?? own;
-  const sockets = new GuestSockets({ policy, segmentation: options.segmentation }, limits.sockets);
-  const context = { table, outgoing, sockets, limits };
+  const behind = neighbours.behind ?? (options.writeBehind ? new WriteBehind() : undefined);
+  const { segmentation } = options;
+  const sockets = new GuestSockets({ policy, segmentation, writeBehind: behind }, limits.sockets);
+  const context = { table, outgoing, sockets, limits, behind };
   const drop = dropOf(context);
-  const poll = guestPoll(context, options.async ?? false, neighbours.mixed);
+  const blocking = blockingPoll(behind, neighbours.mixed);
+  const poll = guestPoll(context, options.async ?? false, blocking);
   const pollable = (one: Pollable) => {
     const handle = table.push(one);
-    return neighbours.pollable?.(one, () => drop(handle)) ?? new poll.Pollable(handle);
+    if (neighbours.pollable === undefined) return new poll.Pollable(handle);
+    // The guest waits on it by calls that are not heard here.
+    if (behind !== undefined) behind.unheard += 1;
+    return neighbours.pollable(one, () => {
+      if (behind !== undefined) behind.unheard -= 1;
+      drop(handle);
+    });
   };
   const interfaces = guestInterfaces({ ...context, pollable });
   const clock = monotonicClock(pollable);
   const wall = wallClock();
-  const forms = coreForms(context, neighbours.mixed);
+  const forms = coreForms(context, blocking, neighbours.mixed !== undefined);
+  if (behind !== undefined) {
+    attend(behind, interfaces.udp, Object.keys({ ...forms['wasi:sockets/udp'], ...forms.subscribe }));
+    attend(behind, interfaces.udpCreateSocket, Object.keys(forms['wasi:sockets/udp-create-socket']));
+    attend(behind, clock, Object.keys(forms['wasi:clocks/monotonic-clock']));
+    attend(behind, wall, Object.keys(forms['wasi:clocks/wall-clock']));
+    for (const [group, own] of Object.entries(forms))
+      if (group !== 'drops') Object.assign(forms, { [group]: attentive(behind, own as Record<string, CoreForm>) });
+  }
   const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) =>
     attachCoreForms(table, drop, forms[name], to);
   attach('wasi:sockets/udp-create-socket', interfaces.udpCreateSocket);
@@ -100,6 +133,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
       return policy?.refused ?? 0;
     },
     coreImports: (core) => coreImports(table, forms, core),
+    flush: async () => behind?.flush(),
     imports: () => ({
       'wasi:sockets/udp': interfaces.udp,
       'wasi:sockets/udp-create-socket': interfaces.udpCreateSocket,

@@ -5,6 +5,7 @@ import type { IpAddressFamily, IpSocketAddress } from '../rules/address.js';
 import { IncomingDatagramStream } from '../socket/incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
 import { UdpSocket } from '../socket/udp-socket.js';
+import type { WriteBehind } from '../socket/write-behind.js';
 import type { GuestSockets } from './guest-sockets.js';
 import type { Limits } from './limits.js';
 import { Network } from './network.js';
@@ -21,6 +22,8 @@ export interface GuestContext {
   readonly outgoing: HostOutgoingDatagramStream;
   readonly sockets: GuestSockets;
   readonly limits: Required<Limits>;
+  /** Where the guest's small sends wait for each other, if they do. */
+  readonly behind: WriteBehind | undefined;
   /** The guest's object for a pollable, which it owns. */
   pollable(pollable: Pollable): object;
 }

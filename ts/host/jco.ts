@@ -1,6 +1,8 @@
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { poll as shimPoll } from '@bytecodealliance/preview2-shim/io';
 import { Pollable } from '../readiness/pollable.js';
+import { WriteBehind } from '../socket/write-behind.js';
+import { attentiveShims } from './attentive-shims.js';
 import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
 import { shimPollable } from './shim-pollable.js';
 
@@ -10,6 +12,9 @@ export type { Limits } from './limits.js';
 /**
  * wasi:sockets/udp for `new WASIShim({ udpSockets: udpSockets({ allow }) })` of preview2-shim: all else stays the shim's, and
  * its `poll.poll` waits on ours beside its clocks, stdin and TCP. One call for each guest; drop what it returns with the guest.
+ *
+ * With `writeBehind`, small sends wait only while the guest holds no pollable of its sockets, since the shim's `poll.poll` does not
+ * tell that it is called. Nor do its clocks and streams: a guest that sleeps after a `send` delays it. `createHost` hears of them.
  */
 export function udpSockets(options: HostOptions = {}): UdpHost {
   return assembleHost(options, { pollable: shimPollable });
@@ -26,14 +31,16 @@ export interface ShimHostOptions extends HostOptions {
  * shim's stdin or TCP beside them waits on all of them together.
  */
 export function createHost({ shim = new WASIShim(), ...options }: ShimHostOptions = {}): UdpHost {
-  const host = assembleHost(options, { mixed });
+  const behind = options.writeBehind ? new WriteBehind() : undefined;
+  const host = assembleHost(options, { mixed, behind });
   return {
     ...host,
     get refused() {
       return host.refused;
     },
     imports() {
-      const shims = shim.getImportObject() as Record<string, object>;
+      const given = shim.getImportObject() as Record<string, object>;
+      const shims = behind === undefined ? given : attentiveShims(behind, given);
       // The shim's TCP knows its own networks only.
       const { 'wasi:sockets/network': network, 'wasi:sockets/instance-network': instance } = shims;
       return {

@@ -4,6 +4,7 @@ import { Added, Arena, sizeOf } from '../batch/arena.js';
 import { SocketError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { WRITABLE } from '../native/native.js';
+import { Pollable } from '../readiness/pollable.js';
 import { awaitEvent, type Waiter } from '../readiness/readiness.js';
 import { type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
@@ -193,18 +194,79 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Sends what waits, and resolves when all of it is sent or refused. Rejects with the first error that neither a callback nor
-   * `onError` has heard of.
+   * @internal Takes in copies of an arena's datagrams, which are known to keep the rules and whose payload lies in `payload`. Makes
+   * room where there is none, as far as the system takes what waits; how many it took in.
    */
-  async flush(): Promise<void> {
+  take(arena: Arena, payload: ArrayBuffer): number {
+    let taken = 0;
+    for (;;) {
+      const tail = this.#tail;
+      const before = tail.position;
+      const copied = tail.copy(arena, payload, taken);
+      taken += copied;
+      this.#given += copied;
+      this.#bytes += tail.position - before;
+      if (taken === arena.count && !tail.isFull) break;
+      if (!this.leave() || taken === arena.count) break;
+    }
+    if (this.#soon === undefined && this.#leaveWait === undefined && this.pending > 0) this.#leaveSoon();
+    return taken;
+  }
+
+  /** @internal Sends what waits, as far as the system takes it now, whatever it waits for; whether all has left. */
+  leave(): boolean {
+    if (this.#leaveWait !== undefined && this.#isWritable()) {
+      this.#leaveWait();
+      this.#leaveWait = undefined;
+    }
     this.#leave();
+    return this.pending === 0;
+  }
+
+  /** @internal The first error that nobody has heard of: told once. */
+  takeError(): Error | undefined {
+    const error = this.#untold;
+    this.#untold = undefined;
+    return error;
+  }
+
+  /** @internal Whether there is an error that nobody has heard of. */
+  get hasError(): boolean {
+    return this.#untold !== undefined;
+  }
+
+  /** @internal Whether the system did not take what waits when it was last tried. */
+  get isHeldUp(): boolean {
+    return this.pending > 0 && (this.#leaveWait !== undefined || this.#stalls > 1);
+  }
+
+  /** @internal What is ready when it is time to try again, where the system did not take what waits. */
+  obstacle(): Pollable {
+    if (this.#leaveWait !== undefined)
+      return new Pollable({
+        event: { descriptor: this.#sender.descriptor(), interest: WRITABLE, granted: () => false },
+      });
+    const retryAt = process.hrtime.bigint() + BigInt(PAUSE_MS) * 1_000_000n;
+    return new Pollable({ readyAt: () => retryAt });
+  }
+
+  /** @internal Sends what waits, and resolves when all of it is sent or refused. */
+  async emptied(): Promise<void> {
+    this.leave();
     if (this.pending > 0) {
       await new Promise<void>((resolve) => {
         this.#notices.push({ after: this.#given, isCallback: false, tell: () => resolve() });
       });
     }
-    const error = this.#untold;
-    this.#untold = undefined;
+  }
+
+  /**
+   * Sends what waits, and resolves when all of it is sent or refused. Rejects with the first error that neither a callback nor
+   * `onError` has heard of.
+   */
+  async flush(): Promise<void> {
+    await this.emptied();
+    const error = this.takeError();
     if (error !== undefined) throw error;
   }
 
@@ -447,6 +509,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   }
 
   #pause(): void {
+    if (this.#soon !== undefined) return;
     this.#soon = setTimeout(this.#onTurn, PAUSE_MS);
     if (!this.#isReferenced) this.#soon.unref();
   }

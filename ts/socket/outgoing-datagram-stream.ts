@@ -10,6 +10,7 @@ import { type Destination, Refusal, refusalError } from '../rules/destination.js
 import { lengthOf } from '../rules/list.js';
 import { Permit } from '../rules/permit.js';
 import { DatagramQueue, type QueueOptions, type QueueSender } from './datagram-queue.js';
+import { SMALL_LIST, type WriteBehind } from './write-behind.js';
 
 /** The full permit: what one native call takes. */
 const FULL_PERMIT = LAYOUT.maxDatagrams;
@@ -48,11 +49,16 @@ export class OutgoingDatagramStream {
   /** Whether the kernel has refused something since it was last seen writable: then the next check asks it. */
   #unsure = false;
   readonly #queues = new Set<DatagramQueue>();
+  /** Whose small sends wait for each other, if they do. */
+  readonly #writeBehind: WriteBehind | undefined;
+  /** Where they wait, once there was one. */
+  #behind: DatagramQueue | undefined;
 
   /** @internal Takes a share of the descriptor. */
-  constructor(descriptor: Descriptor, destination: Destination) {
+  constructor(descriptor: Descriptor, destination: Destination, writeBehind?: WriteBehind) {
     this.#descriptor = descriptor.share();
     this.#destination = destination;
+    this.#writeBehind = writeBehind;
   }
 
   /** Whether the stream was dropped. */
@@ -65,7 +71,8 @@ export class OutgoingDatagramStream {
    * No system call after a send that the kernel took whole; one poll after one that it refused or cut short.
    *
    * Throws SocketError with the error that is pending on the socket (such as `connection-refused`), once; never
-   * `would-block`. Traps after drop.
+   * `would-block`. Traps after drop. Where small sends stay behind, it tells the first of the errors that they met as well, and
+   * grants nothing while the socket has no room for what waits.
    *
    * WIT: "Returns the number of datagrams permitted for the next call to `send`, or an error. ... When this function returns
    * ok(0), the `subscribe` pollable will become ready when this function will report at least ok(1), or an error."
@@ -73,9 +80,18 @@ export class OutgoingDatagramStream {
   checkSend(): bigint {
     const descriptor = this.#live('checkSend');
     this.#permit.revoke();
-    const permit = this.#isWritable(descriptor) ? FULL_PERMIT : 0;
+    const hasRoom = this.#behind === undefined || this.#seesTo(this.#behind);
+    const permit = hasRoom && this.#isWritable(descriptor) ? FULL_PERMIT : 0;
     this.#permit.grant(permit);
     return COUNTS[permit]!;
+  }
+
+  /** Tries again what the system did not take before; whether nothing holds it up. Throws the first error that it met. */
+  #seesTo(behind: DatagramQueue): boolean {
+    const isFree = !behind.isHeldUp || behind.leave();
+    const error = behind.takeError();
+    if (error !== undefined) throw error;
+    return isFree;
   }
 
   /** Whether the socket has room, as far as is known, or else as the kernel says. Throws the error that is pending. */
@@ -124,7 +140,7 @@ export class OutgoingDatagramStream {
         arena.isPacking = false;
       }
       if (arena.count > 0) {
-        const taken = this.#transmit(descriptor, arena, arena.payload, accepted > 0);
+        const taken = this.#deliver(descriptor, arena, arena.payload, accepted > 0);
         accepted += taken;
         if (taken < arena.count) break;
       }
@@ -146,7 +162,7 @@ export class OutgoingDatagramStream {
     arena.clear();
     list.pack(arena, this.#destination);
     if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', arena.culprit, this.#destination);
-    const taken = this.#transmit(descriptor, arena, list.payload, false);
+    const taken = this.#deliver(descriptor, arena, list.payload, false);
     return COUNTS[taken]!;
   }
 
@@ -159,7 +175,7 @@ export class OutgoingDatagramStream {
     return new DatagramWriter({
       destination: this.#destination,
       usePermit: (count) => this.#permit.use('flush', count),
-      transmit: (arena) => this.#transmit(this.#live('flush'), arena, arena.payload, false),
+      transmit: (arena) => this.#deliver(this.#live('flush'), arena, arena.payload, false),
     });
   }
 
@@ -170,6 +186,10 @@ export class OutgoingDatagramStream {
    */
   queue(options?: QueueOptions): DatagramQueue {
     this.#live('queue');
+    return this.#newQueue(options);
+  }
+
+  #newQueue(options?: QueueOptions): DatagramQueue {
     const sender: QueueSender = {
       destination: this.#destination,
       descriptor: () => this.#live('the queue'),
@@ -191,7 +211,7 @@ export class OutgoingDatagramStream {
     const descriptor = this.#live('subscribe');
     const granted = () => {
       this.#live('the pollable');
-      return !this.#unsure || (descriptor.events & WRITABLE) !== 0;
+      return !this.#unsure || (descriptor.events & WRITABLE) !== 0 || this.#behind?.hasError === true;
     };
     return new Pollable({ event: { descriptor, interest: WRITABLE, granted } });
   }
@@ -205,8 +225,8 @@ export class OutgoingDatagramStream {
   }
 
   /**
-   * Drops the stream: its pending waits reject, and the socket closes with the last of its owners. Of what its queues hold, the
-   * system takes what it can at once; the rest is refused. May be called again.
+   * Drops the stream: its pending waits reject, and the socket closes with the last of its owners. Of what its queues hold, and
+   * of small sends that wait for others, the system takes what it can at once; the rest is refused. May be called again.
    */
   [Symbol.dispose](): void {
     const descriptor = this.#descriptor;
@@ -220,6 +240,22 @@ export class OutgoingDatagramStream {
   #live(method: string): Descriptor {
     if (this.#descriptor !== undefined) return this.#descriptor;
     throw new Trap(`${method}: the outgoing-datagram-stream was dropped and cannot be used: open another`);
+  }
+
+  /** Sends the arena's batch, or has it wait for others; how many datagrams were accepted. Throws as `#transmit`. */
+  #deliver(descriptor: Descriptor, arena: Arena, payload: ArrayBuffer, isLaterPass: boolean): number {
+    const behind = this.#writeBehind;
+    if (behind !== undefined) {
+      if (arena.count <= SMALL_LIST && !isLaterPass && behind.unheard === 0) {
+        this.#behind ??= this.#newQueue();
+        const taken = this.#behind.take(arena, payload);
+        behind.took(this.#behind, taken);
+        return taken;
+      }
+      // What came before leaves before.
+      if (this.#behind?.leave() === false) return 0;
+    }
+    return this.#transmit(descriptor, arena, payload, isLaterPass);
   }
 
   /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */

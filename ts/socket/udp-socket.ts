@@ -16,12 +16,15 @@ import { localRefusal, Refusal, refusalError, remoteRefusal } from '../rules/des
 import type { Policy } from '../rules/policy.js';
 import { IncomingDatagramStream } from './incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import type { WriteBehind } from './write-behind.js';
 
 export interface UdpSocketOptions {
   /** What the socket may be used for. Default: everything. */
   policy?: Policy | undefined;
   /** Whether runs of equal datagrams may leave as one UDP_SEGMENT message. Default: true, unless WASI_UDP_GSO=0 is set. */
   segmentation?: boolean | undefined;
+  /** @internal Whose small sends wait for each other. Default: each leaves at once. */
+  writeBehind?: WriteBehind | undefined;
 }
 
 /** The largest value of an `int`, which is what SO_RCVBUF and SO_SNDBUF take (socket(7)). */
@@ -38,6 +41,7 @@ export class UdpSocket {
   /** @internal */
   readonly descriptor: Descriptor;
   readonly #policy: Policy | undefined;
+  readonly #writeBehind: WriteBehind | undefined;
   /** The address of a bind that has started; undefined before and after. */
   #binding: Slot | undefined;
   #bound = false;
@@ -61,6 +65,7 @@ export class UdpSocket {
     }
     this.descriptor = new Descriptor(family === 'ipv4' ? 4 : 6);
     this.#policy = options.policy;
+    this.#writeBehind = options.writeBehind;
     // Where the kernel cannot coalesce, datagrams come one by one.
     native.setOption(this.descriptor.socket, OPTION.coalescingReceive, 1);
     if (options.segmentation === false) native.setOption(this.descriptor.socket, OPTION.segmentation, 0);
@@ -145,7 +150,7 @@ export class UdpSocket {
     const onRefused = policy && ((count: number) => (policy.refused += count));
     this.#streams = [
       new IncomingDatagramStream(descriptor, { remote: slot, permits: permits('receive'), onRefused }),
-      new OutgoingDatagramStream(descriptor, { family, remote: slot, permits: permits('send') }),
+      new OutgoingDatagramStream(descriptor, { family, remote: slot, permits: permits('send') }, this.#writeBehind),
     ];
     return [...this.#streams];
   }

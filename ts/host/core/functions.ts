@@ -1,6 +1,6 @@
 import { IncomingBatch } from '../../batch/incoming-batch.js';
 import { ERROR_CODES, SocketError, Trap } from '../../errors.js';
-import { Pollable, poll } from '../../readiness/pollable.js';
+import { Pollable } from '../../readiness/pollable.js';
 import type { IpAddressFamily, IpSocketAddress } from '../../rules/address.js';
 import { encodeAddress } from '../../rules/address.js';
 import { Permit } from '../../rules/permit.js';
@@ -9,7 +9,7 @@ import { OutgoingDatagramStream } from '../../socket/outgoing-datagram-stream.js
 import { UdpSocket } from '../../socket/udp-socket.js';
 import { Distinct } from '../distinct.js';
 import { cabiRep, type GuestContext } from '../guest.js';
-import type { MixedPoll } from '../guest-poll.js';
+import type { BlockingPoll } from '../guest-poll.js';
 import { checkPollList } from '../limits.js';
 import { monotonicClock } from '../monotonic-clock.js';
 import { Network } from '../network.js';
@@ -43,8 +43,8 @@ export interface CoreForm {
  * The core forms of the UDP interfaces and of poll, by their names in the WIT: they read and write the guest's memory, and
  * leave the rules to the very resources that the ordinary forms use.
  */
-export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: MixedPoll) {
-  const { table, outgoing, sockets, limits } = context;
+export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: BlockingPoll, isMixed: boolean) {
+  const { table, outgoing, sockets, limits, behind } = context;
 
   /** Writes `result<T, error-code>` of so many bytes: `ok` writes T at `pointer + at`. Nothing is done where it has no room. */
   function result(memory: GuestMemory, pointer: number, size: number, at: number, ok: (value: number) => void): void {
@@ -227,15 +227,12 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: Mixed
 
   /** The pollable of a number; of another host's an object with its number, which is what that host's `poll` asks for. */
   function pollableOf(handles: Handles, number: number): object {
-    if (mixed !== undefined) {
+    if (isMixed) {
       const rep = handles.rep(number);
       if (!table.has(rep)) return { [cabiRep]: rep };
     }
     return table.get(handles.handle(number, Pollable), Pollable);
   }
-
-  const pollAll = (list: readonly object[]): Uint32Array =>
-    list.every((one) => one instanceof Pollable) ? poll.poll(list) : mixed!(list);
 
   const pollList: CoreForm = {
     only: Pollable,
@@ -247,7 +244,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: Mixed
         const first = memory.area(list, count * 4, 4) >>> 2;
         checkPollList(count, limits);
         const distinct = new Distinct(memory.words.subarray(first, first + count));
-        const ready = distinct.entries(pollAll(distinct.values.map((number) => pollableOf(handles, number))));
+        const ready = distinct.entries(blocking(distinct.values.map((number) => pollableOf(handles, number))));
         const block = memory.allocate(ready.length * 4, 4);
         memory.words.set(ready, block >>> 2);
         memory.words[area >>> 2] = block;
@@ -345,8 +342,13 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, mixed?: Mixed
     'wasi:io/poll': { poll: pollList },
     /** Of wasi:io/poll, what a single pollable does. */
     pollable: {
-      '[method]pollable.ready': ofPollable((self) => (self.ready() ? 1 : 0)),
-      '[method]pollable.block': ofPollable((self) => self.block()),
+      '[method]pollable.ready': ofPollable((self) => {
+        behind?.beforePoll([self]);
+        return self.ready() ? 1 : 0;
+      }),
+      '[method]pollable.block': ofPollable((self) => {
+        blocking([self]);
+      }),
     },
     'wasi:clocks/monotonic-clock': {
       now: { lower: () => () => process.hrtime.bigint() } as CoreForm,

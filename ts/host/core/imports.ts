@@ -30,17 +30,19 @@ export function attachCoreForms(
         memory: new GuestMemory(() => memory ?? noMemory(), realloc),
         handles: new JcoHandles(table, drop, resourceTables, form.only),
       });
-    Object.defineProperty(functionOf(exports, name), cabiLower, { value: lower });
+    const { holder, key } = functionOf(exports, name);
+    Object.defineProperty(holder[key]!, cabiLower, { value: lower });
   }
 }
 
-/** The function of that WIT name: `[method]udp-socket.start-bind` is `UdpSocket.prototype.startBind`. */
-function functionOf(exports: object, name: string): object {
+/** Where the function of that WIT name stands: `[method]udp-socket.start-bind` is `UdpSocket.prototype.startBind`. */
+export function functionOf(exports: object, name: string): { holder: Record<string, object>; key: string } {
   const [, type, method] = /^\[method\](.*)\.(.*)$/.exec(name) ?? [];
-  const members = exports as Record<string, { prototype: Record<string, object> }>;
-  if (type === undefined || method === undefined) return members[camel(name)]!;
+  if (type === undefined || method === undefined)
+    return { holder: exports as Record<string, object>, key: camel(name) };
   const className = camel(type).replace(/^./, (letter) => letter.toUpperCase());
-  return members[className]!.prototype[camel(method)]!;
+  const { prototype } = (exports as Record<string, { prototype: Record<string, object> }>)[className]!;
+  return { holder: prototype, key: camel(method) };
 }
 
 const camel = (name: string) => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
