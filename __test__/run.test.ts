@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { openUdp } from '../dist/index.js';
 import { component, noGuests } from './support/guests.js';
 import { RUNTIME, run } from './support/runtime.js';
 
@@ -45,6 +46,27 @@ describe.skipIf(noGuests)(`wasi-udp run ${noGuests ?? ''}`, () => {
     // Bun's stacks leave out the frames of WebAssembly.
     expect(frames.length > 0).toBe(!('Bun' in globalThis));
     for (const frame of frames) expect(frame).toMatch(/^ +at .*wasm:\/\//);
+  });
+
+  it.each(['exchange', 'states', 'stream'])('--write-behind: %s has every step as without', async (name) => {
+    const exact = await wasiUdp([component(name), '--allow-all']);
+    expect(exact.code).toBe(0);
+    expect(await wasiUdp([component(name), '--allow-all', '--write-behind'])).toEqual(exact);
+  });
+
+  it('--write-behind: what a component sent leaves, though it ends or traps', async () => {
+    const receiver = openUdp({ local: '127.0.0.1:0' });
+    const { port } = receiver.localAddress.val;
+    const arrived = () => receiver.incoming.receive().map(({ data }) => Buffer.from(data).toString());
+    const { code } = await wasiUdp([component('denied'), '--allow-all', '--write-behind', '--', '0', String(port)]);
+    expect({ code, arrived: arrived() }).toEqual({ code: 0, arrived: ['from the guest'] });
+    receiver[Symbol.dispose]();
+
+    // The port that this component names.
+    using peer = openUdp({ local: '127.0.0.1:4320' });
+    const trapped = await wasiUdp([component('traps'), '--allow-all', '--write-behind', '--', 'send-twice']);
+    expect(trapped).toMatchObject({ code: 1, stdout: 'before\n' });
+    expect(peer.incoming.receive().map(({ data }) => Buffer.from(data).toString())).toEqual(['hello']);
   });
 
   it('keeps what it translated, by content', async () => {

@@ -29,9 +29,9 @@ export function preceded<A extends unknown[], R>(first: () => void, call: (...va
   };
 }
 
-/** Has what waits leave before each function of those WIT names, in an interface in jco's conventions. */
-export function attend(behind: WriteBehind, exports: object, names: Iterable<string>): void {
-  for (const name of names) {
+/** Has what waits leave before the functions of an interface in jco's conventions that have these forms. */
+export function attend(behind: WriteBehind, exports: object, forms: Record<string, CoreForm>): void {
+  for (const name of Object.keys(forms)) {
     const first = attentionOf(name, behind);
     if (first === undefined) continue;
     const { holder, key } = functionOf(exports, name);

@@ -8,10 +8,10 @@ const INATTENTIVE = /^wasi:(random|clocks|io)\//;
  * The shim's interfaces, with what waits leaving before their functions, such as exit, and before each use of standard input and
  * output. Methods of other resources are the shim's for all its guests, and go unheard.
  */
-export function attentiveShims(behind: WriteBehind, shims: Record<string, object>): Record<string, object> {
+export function attentiveShims(behind: WriteBehind, shims: Record<string, object | undefined>): Record<string, object> {
   const leave = () => behind.leave();
   const interfaces = Object.entries(shims).map(([name, own]) => {
-    if (INATTENTIVE.test(name)) return [name, own];
+    if (own === undefined || INATTENTIVE.test(name)) return [name, own];
     const functions = Object.entries(own).map(([key, value]: [string, unknown]) => {
       if (typeof value !== 'function' || isClass(value)) return [key, value];
       const call = preceded(leave, value.bind(own));

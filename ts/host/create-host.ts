@@ -102,10 +102,12 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   const wall = wallClock();
   const forms = coreForms(context, blocking, neighbours.mixed !== undefined);
   if (behind !== undefined) {
-    attend(behind, interfaces.udp, Object.keys({ ...forms['wasi:sockets/udp'], ...forms.subscribe }));
-    attend(behind, interfaces.udpCreateSocket, Object.keys(forms['wasi:sockets/udp-create-socket']));
-    attend(behind, clock, Object.keys(forms['wasi:clocks/monotonic-clock']));
-    attend(behind, wall, Object.keys(forms['wasi:clocks/wall-clock']));
+    const { subscribe } = forms;
+    attend(behind, interfaces.udpCreateSocket, forms['wasi:sockets/udp-create-socket']);
+    attend(behind, interfaces.instanceNetwork, forms['wasi:sockets/instance-network']);
+    attend(behind, interfaces.udp, { ...forms['wasi:sockets/udp'], ...subscribe });
+    attend(behind, clock, forms['wasi:clocks/monotonic-clock']);
+    attend(behind, wall, forms['wasi:clocks/wall-clock']);
     for (const [group, own] of Object.entries(forms))
       if (group !== 'drops') Object.assign(forms, { [group]: attentive(behind, own as Record<string, CoreForm>) });
   }
