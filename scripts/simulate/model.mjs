@@ -31,6 +31,8 @@ export class Model {
   byDescriptor = new Map();
   /** The waits that have not settled. */
   waits = new Set();
+  /** The loops (sendAll, a stream's batches) that have not ended. */
+  loops = 0;
   /** What must have left, and what has: descriptor, peer's port, hash; in order. */
   #expected = [];
   #sent = [];

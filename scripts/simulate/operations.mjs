@@ -314,6 +314,7 @@ export class Operations {
       for (const item of items) yield item;
     }
     this.#model.note('sendAll', socket.descriptor, items.length);
+    this.#model.loops += 1;
     sendAll(stream, random.once(2) ? items : slowly(), { signal: controller.signal })
       .then(
         (count) => {
@@ -330,6 +331,7 @@ export class Operations {
       .catch((error) => this.unexpected(error))
       .then(() => {
         outgoing.isBusy = false;
+        this.#model.loops -= 1;
       });
   }
 
@@ -407,11 +409,13 @@ export class Operations {
         if (!(error instanceof SocketError)) throw error;
       } finally {
         incoming.isBusy = false;
+        this.#model.loops -= 1;
         delete object.receive;
         delete object.subscribe;
       }
     };
     this.#model.note('iterate', socket.descriptor);
+    this.#model.loops += 1;
     consume().catch((error) => this.unexpected(error));
   }
 

@@ -81,6 +81,12 @@ export function simulate(seed, steps) {
     model.note('the end');
     for (const socket of [...model.sockets]) operations.close(socket);
     settle();
+    // What pauses, or gives others their turn, goes on.
+    for (let turns = 0; turns < 10 && model.loops > 0; turns++) {
+      advanceClock(10);
+      turn();
+    }
+    if (model.loops > 0) model.fail(`${model.loops} loops go on at the end`);
     if (model.waits.size > 0) model.fail(`${model.waits.size} waits go on at the end`);
     const [open, waited] = addon.simulateOpen();
     if (open + waited > 0) model.fail(`${open} sockets are open at the end, and ${waited} waited for`);
