@@ -153,7 +153,8 @@ export class CoreFront {
     this.#call(core, ...values, RESULT);
     const bytes = new Uint8Array(this.#memory.buffer, RESULT, 16);
     if (bytes[0] === 0) return RESULT + at;
-    throw new SocketError(ERROR_CODES[bytes[at]], 'a core function returned it');
+    const code = ERROR_CODES[bytes[at]];
+    throw new SocketError(code, `a core function returned ${code}`);
   }
   #method(kind, name, at, ...values) {
     return this.#attempt(this.udp[`[method]${NAMES[kind]}.${name}`], at, this.#handles[kind], ...values);

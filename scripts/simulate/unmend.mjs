@@ -116,9 +116,11 @@ function applied({ file, text, before = '' }) {
 function find(mend) {
   const copy = path.join(root, 'build/unmended');
   fs.mkdirSync(copy, { recursive: true });
+  // All is built anew; with new times, by which cargo sees that a mend is back.
+  fs.rmSync(path.join(copy, 'build'), { recursive: true, force: true });
   for (const name of COPIED) {
     fs.rmSync(path.join(copy, name), { recursive: true, force: true });
-    fs.cpSync(path.join(root, name), path.join(copy, name), { recursive: true, preserveTimestamps: true });
+    fs.cpSync(path.join(root, name), path.join(copy, name), { recursive: true });
   }
   linkPackages(path.join(copy, 'node_modules'));
   fs.writeFileSync(path.join(copy, mend.file), applied(mend));
