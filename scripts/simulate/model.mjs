@@ -33,6 +33,8 @@ export class Model {
   waits = new Set();
   /** The loops (sendAll, a stream's batches) that have not ended. */
   loops = 0;
+  /** Those of them that read a stream, with how often they have received. */
+  readers = new Set();
   /** What must have left, and what has: descriptor, peer's port, hash; in order. */
   #expected = [];
   #sent = [];

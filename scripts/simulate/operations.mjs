@@ -400,7 +400,11 @@ export class Operations {
     incoming.isBusy = true;
     const object = socket.front.incoming;
     const { receive, subscribe } = object;
-    object.receive = () => (socket.incoming === incoming ? this.receive(socket, FULL, true) : receive.call(object));
+    const loop = { parts: [{ socket, kind: 'incoming' }], receives: 0, missed: 0 };
+    object.receive = () => {
+      loop.receives += 1;
+      return socket.incoming === incoming ? this.receive(socket, FULL, true) : receive.call(object);
+    };
     object.subscribe = () => ({ wait: () => this.#track(socket, 'incoming', subscribe.call(object).wait()) });
     const consume = async () => {
       try {
@@ -410,12 +414,14 @@ export class Operations {
       } finally {
         incoming.isBusy = false;
         this.#model.loops -= 1;
+        this.#model.readers.delete(loop);
         delete object.receive;
         delete object.subscribe;
       }
     };
     this.#model.note('iterate', socket.descriptor);
     this.#model.loops += 1;
+    this.#model.readers.add(loop);
     consume().catch((error) => this.unexpected(error));
   }
 

@@ -54,10 +54,20 @@ export function simulate(seed, steps) {
     settle();
     model.note('turn');
     const due = model.due();
+    const reading = [...model.readers]
+      .filter(({ parts: [{ socket, kind }] }) => socket.incoming !== undefined && socket.isReady(kind) === true)
+      .map((reader) => ({ reader, before: reader.receives }));
     addon.simulateTurn(drain, random.below(2));
     settle();
     runImmediates();
     settle();
+    for (const { reader, before } of reading) {
+      const [{ socket }] = reader.parts;
+      reader.missed = reader.receives === before ? reader.missed + 1 : 0;
+      // In one turn it may have given others theirs.
+      if (reader.missed > 1 && model.readers.has(reader) && socket.incoming !== undefined)
+        model.fail(`a loop over the batches of socket ${socket.descriptor} sleeps, and there is something`);
+    }
     const still = model.due();
     for (const wait of due) {
       if (!still.includes(wait)) continue;
