@@ -132,6 +132,26 @@ describe.each(FAMILIES)('a queue over %s', (host) => {
     expect(statistics(sender)[1]).toBe(3000);
   });
 
+  it('what answers an event of the very socket leaves at its end, callbacks included', async () => {
+    const { receiver: server, sender: client } = open2(host);
+    const queue = server.outgoing.queue();
+    const heard: string[] = [];
+    const answered = (async () => {
+      for await (const batch of server.incoming) {
+        for (const { data, remoteAddress } of batch) queue.send(data, remoteAddress, () => heard.push('sent'));
+        await Promise.resolve();
+        if (heard.length + batch.length >= 3) return;
+      }
+    })();
+    for (const text of ['a', 'bc', 'def']) {
+      client.outgoing.checkSend();
+      client.outgoing.send([{ data: Buffer.from(text) }]);
+    }
+    expect(await arrived(client, 3)).toEqual(['a', 'bc', 'def']);
+    await answered;
+    while (heard.length < 3) await setImmediate();
+  });
+
   it('leaves the permit of checkSend alone', async () => {
     const { receiver, sender, queue } = open2(host);
     expect(sender.outgoing.checkSend()).toBe(1024n);
@@ -220,6 +240,8 @@ describe('a queue', () => {
     sender[Symbol.dispose]();
     expect(await arrived(receiver, 1)).toEqual(['before the end']);
     await queue.flush();
+    await queue.close();
+    expect(() => queue.send('late')).toThrow(/the queue is closed, or its stream dropped/);
   });
 
   it('an address whose getter sends is refused, and nothing is lost', async () => {

@@ -5,10 +5,11 @@ import { SocketError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
-import { awaitEvent, type Waiter } from '../readiness/readiness.js';
+import { atEndOfEvent, awaitEvent, type Waiter } from '../readiness/readiness.js';
 import { type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
 import { DatagramWritable } from './datagram-writable.js';
+import { Suspicion } from './suspicion.js';
 
 /** What a queue needs of its stream. */
 export interface QueueSender {
@@ -98,15 +99,20 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   #refused: Refused[] = [];
   /** The first error that nobody has heard of. */
   #untold: Error | undefined;
-  /** An error that a send met at its first datagram: its own where it meets one again, else one that the peer has left. */
-  #suspicion: SocketError | undefined;
+  readonly #suspicion = new Suspicion((error) => this.#hear(error, undefined));
   /** Sends in a row of which nothing was accepted. */
   #stalls = 0;
   /** What sends next: the end of the turn, the end of a pause, or room in the socket. */
   #soon: NodeJS.Immediate | NodeJS.Timeout | undefined;
   #leaveWait: (() => void) | undefined;
+  /** Whether the end of an event sends. */
+  #isEnding = false;
+  /** How often somebody was told something. */
+  #told = 0;
   #isReferenced = true;
   #closing: Promise<void> | undefined;
+  /** Whether the stream was dropped. */
+  #isForsaken = false;
   /** Who waits for room in the queue. */
   #waitForRoom: (() => void)[] = [];
   /** Addresses that were given as text. */
@@ -158,7 +164,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
    * go on. Throws where the queue is closed, and where an address that is being read calls it.
    */
   send(data: Uint8Array | string, remoteAddress?: IpSocketAddress | string, callback?: SendCallback): boolean {
-    if (this.#closing !== undefined) throw new Trap('send(): the queue is closed: make another by outgoing.queue()');
+    if (this.#closing !== undefined || this.#isForsaken)
+      throw new Trap('send(): the queue is closed, or its stream dropped: make another by outgoing.queue()');
     if (this.#given - this.#settled >= this.#maxDatagrams || this.#bytes >= this.#maxBytes) {
       this.#overflows += 1;
       return false;
@@ -189,7 +196,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     }
     this.#given += 1;
     if (callback !== undefined) this.#notices.push({ after: this.#given, isCallback: true, tell: callback });
-    if (this.#soon === undefined && this.#leaveWait === undefined) this.#leaveSoon();
+    if (this.#soon === undefined && this.#leaveWait === undefined && !this.#isEnding) this.#leaveSoon();
     return true;
   }
 
@@ -281,6 +288,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   async #finish(): Promise<void> {
     await this.flush();
+    if (this.#isForsaken) return;
     this.#sender.doubt();
     this.#isWritable();
     await this.flush();
@@ -321,7 +329,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   /** @internal The stream is about to be dropped: sends what the system takes at once; the rest is refused. */
   forsake(): void {
-    this.#leave();
+    this.leave();
+    this.#isForsaken = true;
     this.#refuseAll(
       new Trap('the outgoing-datagram-stream was dropped while the queue held the datagram: close() it first'),
     );
@@ -347,8 +356,15 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     return this.#tail;
   }
 
-  /** Sends at the end of this turn of the event loop: behind microtasks, and whatever else the turn brings. */
+  /**
+   * Sends at the end of this turn of the event loop: behind microtasks, and whatever else the turn brings. What answers an event of
+   * the very socket leaves at the end of that event: all of it came by that event.
+   */
   #leaveSoon(): void {
+    if (atEndOfEvent(this.#sender.descriptor(), this.#onEnd)) {
+      this.#isEnding = true;
+      return;
+    }
     this.#soon = setImmediate(this.#onTurn);
     if (!this.#isReferenced) this.#soon.unref();
   }
@@ -356,6 +372,14 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   readonly #onTurn = () => {
     this.#soon = undefined;
     this.#leave();
+  };
+
+  readonly #onEnd = () => {
+    this.#isEnding = false;
+    const told = this.#told;
+    this.#leave();
+    // Ticks run behind a callback of the runtime, which this is not.
+    if (this.#told > told) setImmediate(() => {});
   };
 
   readonly #waiter: Waiter & { isQuiet: boolean } = {
@@ -408,20 +432,11 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   #transmit(batch: Arena): number {
     try {
       const taken = this.#sender.transmit(batch);
-      if (this.#suspicion !== undefined && taken > 0) {
-        this.#hear(this.#suspicion, undefined);
-        this.#suspicion = undefined;
-      }
+      if (taken > 0) this.#suspicion.passed();
       return taken;
     } catch (error) {
       if (!(error instanceof SocketError)) throw error;
-      if (this.#suspicion === undefined) {
-        this.#suspicion = error;
-        return -1;
-      }
-      if (this.#suspicion.errno !== error.errno) this.#hear(this.#suspicion, undefined);
-      this.#suspicion = undefined;
-      this.#refuseFirst(batch, error);
+      if (this.#suspicion.confirms(error)) this.#refuseFirst(batch, error);
       return -1;
     }
   }
@@ -458,8 +473,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
       left -= step;
     }
     this.#tell();
-    if (this.#waitForRoom.length > 0 && this.hasRoom)
-      for (const room of this.#waitForRoom.splice(0)) process.nextTick(room);
+    if (this.#waitForRoom.length > 0 && this.hasRoom) for (const room of this.#waitForRoom.splice(0)) this.#call(room);
   }
 
   /** The next datagram is refused: its callback hears of it, or `onError`. */
@@ -469,7 +483,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     const notice = this.#notices[0];
     if (notice?.isCallback && notice.after === this.#settled) {
       this.#notices.shift();
-      process.nextTick(notice.tell, error);
+      this.#call(notice.tell, error);
     } else this.#hear(error, datagram);
   }
 
@@ -477,13 +491,18 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   #tell(): void {
     let told = 0;
     for (; told < this.#notices.length && this.#notices[told]!.after <= this.#settled; told++)
-      process.nextTick(this.#notices[told]!.tell);
+      this.#call(this.#notices[told]!.tell);
     if (told > 0) this.#notices.splice(0, told);
   }
 
   #hear(error: Error, datagram: RefusedDatagram | undefined): void {
-    if (this.#onError !== undefined) process.nextTick(this.#onError, error, datagram);
+    if (this.#onError !== undefined) this.#call(this.#onError, error, datagram);
     else this.#untold ??= error;
+  }
+
+  #call<T extends unknown[]>(callback: (...values: T) => void, ...values: T): void {
+    this.#told += 1;
+    process.nextTick(callback, ...values);
   }
 
   /** Every datagram that waits is refused. */
