@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Trap } from '../dist/index.js';
 import { parseSocketAddress } from '../dist/rules/address.js';
+import { Refusal, refusalError, sameAddress, samePeer } from '../dist/rules/destination.js';
 import { Permit } from '../dist/rules/permit.js';
 import { Policy, policyOf } from '../dist/rules/policy.js';
 
@@ -51,4 +52,39 @@ describe('the policy of what is allowed', () => {
   it('has refused nothing at first', () => {
     expect(new Policy([]).refused).toBe(0);
   });
+});
+
+it('two slots hold the same address where all of their words are equal, wherever they stand', () => {
+  const words = [6, 53, 1, 2, 3, 4, 5, 7];
+  const one = Uint32Array.of(...Array(8).fill(9), ...words, 1, 1, 1, 1, 1, 1, 1, 1);
+  const other = Uint32Array.of(...Array(16).fill(8), ...words, 2, 2, 2, 2, 2, 2, 2, 2);
+  expect(sameAddress(one, 8, other, 16)).toBe(true);
+  expect(sameAddress(Uint32Array.from(words), 0, Uint32Array.from(words), 0)).toBe(true);
+  for (let word = 0; word < 8; word++) {
+    const changed = other.slice();
+    changed[16 + word]! ^= 1;
+    expect(sameAddress(one, 8, changed, 16)).toBe(false);
+  }
+});
+
+it('a slot names the peer where family, port and host are equal, and the scope where both tell one', () => {
+  const words = [6, 53, 1, 2, 3, 4, 5, 7];
+  const peer = Uint32Array.from(words);
+  const names = (word: number, value: number) => {
+    const slots = Uint32Array.of(...Array(8).fill(9), ...words);
+    slots[8 + word] = value;
+    return samePeer(slots, 8, peer);
+  };
+  for (let word = 0; word < 6; word++) expect(names(word, 99)).toBe(false);
+  expect([names(6, 99), names(7, 7), names(7, 0), names(7, 8)]).toEqual([true, true, true, false]);
+  expect(samePeer(peer, 0, Uint32Array.from([...words.slice(0, 7), 0]))).toBe(true);
+});
+
+it('an address that is none is told why, and one that is an address again by then, that it must not change', () => {
+  const told = (remoteAddress: unknown) => {
+    const destination = { family: 4, remote: undefined, permits: undefined } as const;
+    return refusalError(Refusal.MalformedAddress, 'send()', { data: [], remoteAddress }, destination).message;
+  };
+  expect(told({ tag: 'ipv4', val: { port: -1, address: [127, 0, 0, 1] } })).toMatch(/^send\(\): a port is .*, got -1/);
+  expect(told(parseSocketAddress('127.0.0.1:53'))).toMatch(/^send\(\): .* must not change .* got 127.0.0.1:53: /);
 });

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { isIPv4, isIPv6 } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { SocketError } from '../../dist/errors.js';
 import {
   decodeAddress,
@@ -12,7 +13,7 @@ import {
   malformation,
   parseSocketAddress,
 } from '../../dist/rules/address.js';
-import { localRefusal, Refusal, remoteRefusal, samePeer } from '../../dist/rules/destination.js';
+import { localRefusal, Refusal, remoteRefusal, sameAddress, samePeer } from '../../dist/rules/destination.js';
 import { Policy } from '../../dist/rules/policy.js';
 import { runCases } from './cases.mjs';
 
@@ -238,7 +239,9 @@ function slots(random) {
     one.val.port === other.val.port &&
     one.val.address.join() === other.val.address.join() &&
     (scopes[0] === scopes[1] || scopes.includes(0));
-  assert.equal(samePeer(slot, 0, encodeAddress(other)), isSame);
+  const otherSlot = encodeAddress(other);
+  assert.equal(samePeer(slot, 0, otherSlot), isSame);
+  assert.equal(sameAddress(slot, 0, otherSlot, 0), isDeepStrictEqual(one, other));
 }
 
 /** Whatever is no address is named so, and nothing else is thrown. */

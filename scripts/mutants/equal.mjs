@@ -12,6 +12,15 @@ export const EQUAL = [
     ['answers.clear();', 'answers.clear();', ';'],
     ['answers.set(text, answer);', 'answers.set(text, answer);', ';'],
   ]),
+  ...of('rules/destination.js', 'another number, which no other rule has', [['Denied: 10,', '10', '11']]),
+  ...of(
+    'rules/destination.js',
+    'the words of a slot of IPv4 behind the first are 0, as those of the unspecified address',
+    [
+      ['if (family === 4) {', 'family === 4', 'false'],
+      ['if (family === 4) {', '4', '5'],
+    ],
+  ),
 ];
 
 function of(file, why, changes) {
