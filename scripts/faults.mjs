@@ -43,7 +43,7 @@ function belongs([name, { needs }], { driver, slow }) {
 }
 
 /** The refusals to try of a scenario, by the calls that its dry run made. */
-function refusals(made, { quick, isProgram = false, driver, needs = [] }) {
+function refusals(made, { quick, isProgram = false, driver }) {
   const list = [];
   for (const [call, { numbers, alone }] of Object.entries(made)) {
     // libuv takes EEXIST for a sign that the descriptor is known, and ends the process where it is not.
@@ -52,8 +52,8 @@ function refusals(made, { quick, isProgram = false, driver, needs = [] }) {
     for (const errno of quick && isProgram ? errors.slice(0, 2) : errors) list.push({ call, errno, k: first });
     for (const [i, k] of (quick ? thinned(rest, isProgram ? 1 : 4) : rest).entries())
       for (const errno of quick ? [errors[i % errors.length]] : errors) list.push({ call, errno, k });
-    // For ever, where that is ours alone. What is to be tried again may be tried for ever, and so does the polling thread.
-    if (!alone || call === 'close' || needs.includes('polling')) continue;
+    // For ever, where that is ours alone. What is to be tried again may be tried for ever.
+    if (!alone || call === 'close') continue;
     const lasting = errors.filter((errno) => !LATER.includes(errno));
     for (const errno of quick ? lasting.slice(0, isProgram ? 1 : 2) : lasting)
       list.push({ call, errno, k: first, sticky: true });
@@ -131,7 +131,7 @@ async function runLane(lane, { quick, only, verbose }, results) {
     }
     const made = toRefuse(text, scenario.calls);
     if (verbose) console.log(name, lane.driver, JSON.stringify(made));
-    for (const fault of refusals(made, { quick, driver: lane.driver, needs: scenario.needs })) {
+    for (const fault of refusals(made, { quick, driver: lane.driver })) {
       if (fresh || child.fate !== undefined) await renew();
       let outcome = await runScenario(child, name, optionsOf(fault), PATIENCE_MS);
       if (outcome.fate?.startsWith(HANG)) {

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import process from 'node:process';
+import { ERRORS } from './errors.mjs';
 import { PROGRAMS } from './programs.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 
@@ -28,11 +29,15 @@ refusal. It needs Linux and strace, and root for the slow links.
 const WHY = `## Where nothing is seen
 
 - \`EINTR\`: the call is made again. \`EAGAIN\`, \`ENOBUFS\`: a send accepts 0, a receive gives none; the wait that follows ends at once.
-- A run of datagrams that is refused with \`EINVAL\`, \`EMSGSIZE\`, \`EIO\`, \`EOPNOTSUPP\` or \`ENOPROTOOPT\` goes plainly.
-- \`getsockopt\` at the opening asks for UDP_SEGMENT: without an answer, datagrams go plainly. \`setsockopt\` there asks for
-  UDP_GRO and IP_RECVERR: without them datagrams come one by one, and refusals within a batch are told later.
-- What \`close\` answers changes nothing.
-- The polling thread waits again.
+- \`sendmmsg\`, not the first of a batch: the count says how far it went. An error that recurs does so at the next send; one that is told
+  once is kept for it. A queue tries a refused datagram once more before it believes.
+- \`sendmmsg\` of a run, refused with \`EINVAL\`, \`EMSGSIZE\`, \`EIO\`, \`EOPNOTSUPP\` or \`ENOPROTOOPT\`: its datagrams go plainly.
+- \`getsockopt\` and \`setsockopt\` for UDP_SEGMENT, UDP_GRO and IP_RECVERR: datagrams go and come one by one, and refusals within a batch
+  are told later. \`getsockopt\` for SO_ERROR and \`recvmsg\` of the queue of errors, which ask for an error that a call may have consumed: the
+  next check asks again.
+- \`bind\` to a port that the system chose: another one is chosen.
+- \`epoll_ctl\` that takes a descriptor out, \`close\`: nothing follows from their answer.
+- The polling thread tells whoever waits then, and waits again; without an eventfd it takes a pipe, and it needs no timer.
 
 ## What is not refused
 
@@ -61,16 +66,25 @@ export function write(run) {
     rows.set(key, [...(rows.get(key) ?? []), result]);
   }
   const total = results.filter(({ hits }) => hits > 0).length;
-  const found = results.filter(({ problems }) => problems.length > 0).length;
+  const found = results.filter(({ problems }) => problems.length > 0);
   const [strace] = String(spawnSync('strace', ['-V']).stdout).match(/\d+(\.\d+)+/) ?? [];
   const text = `${INTRODUCTION}
 ## The last full run
 
-${total} refusals; ${found === 0 ? 'none' : found} showed a fault of ours. (Node.js ${process.versions.node}, Linux ${os.release()}, strace ${strace}.)
+${total} refusals; ${found.length === 0 ? 'none' : found.length} showed a fault of ours. (Node.js ${process.versions.node}, Linux ${os.release()}, strace ${strace}.)
+${found.map(({ name, fault, problems }) => `\n- ${name}: \`${fault.call}\` no. ${fault.k}${fault.sticky ? ' and later' : ''}, ${fault.errno}: ${problems.join('; ')}`).join('')}
+
+"All" are all errors of the table below. An error that stands on both sides is told at some of the calls.
 
 | scenario | call | refusals | told | nothing is seen of |
 | --- | --- | --- | --- | --- |
 ${[...rows].map(([key, list]) => row(key, list)).join('\n')}
+
+## What each call is refused with
+
+| call | errors |
+| --- | --- |
+${refusedWith(results)}
 
 ## What each error is told as
 
@@ -85,18 +99,38 @@ ${WHY}`;
 function row(key, list) {
   const [title, call] = key.split('\n');
   const told = list.filter(({ seen }) => seen !== 'nothing');
-  const silent = list.filter(({ seen }) => seen === 'nothing');
-  const by = [...new Set(told.flatMap(({ seen }) => [...seen.matchAll(/ from (\w+)/g)].map(([, name]) => name)))];
-  const errors = unique(told);
-  const toldText = errors.length === 0 ? '' : `${by.length > 0 ? `by ${by.join(', ')}: ` : ''}${errors.join(' ')}`;
+  const silent = unique(list.filter(({ seen }) => seen === 'nothing'));
+  const by = unique(told.flatMap(({ seen }) => [...seen.matchAll(/ from (\w+)/g)].map(([, name]) => name)));
   const calls = call.split(',').map((name) => `\`${name}\``);
-  const drivers = unique(list, ({ lane }) => lane.driver);
-  const where = /wait|sendAll/.test(title) ? ` (${drivers.map((name) => DRIVERS[name]).join('; ')})` : '';
-  return `| ${title}${where} | ${calls.join(', ')}${calls.length > 1 ? ', every second' : ''} | ${list.length} | ${toldText} | ${unique(silent).join(' ')} |`;
+  const drivers = unique(list.map(({ lane }) => DRIVERS[lane.driver]));
+  const where = drivers.length > 1 ? ` (${drivers.join('; ')})` : '';
+  const errors = ERRORS[call] ?? ['EINTR'];
+  const cells = [
+    `${title}${where}`,
+    `${calls.join(', ')}${calls.length > 1 ? ', every second' : ''}`,
+    list.length,
+    [by.length > 0 ? `by ${by.join(', ')}:` : '', shown(unique(told), errors)].join(' ').trim(),
+    shown(silent, errors),
+  ];
+  return `| ${cells.join(' | ')} |`;
 }
 
-function unique(list, of = ({ fault }) => fault.errno) {
-  return [...new Set(list.map(of))].sort();
+/** Errors as a cell shows them, among all of the call. */
+function shown(some, all) {
+  const missing = all.filter((errno) => !some.includes(errno));
+  if (all.length === 1 || missing.length >= some.length) return some.join(' ');
+  return missing.length === 0 ? 'all' : `all but ${missing.join(' ')}`;
+}
+
+/** The errors of each call that was refused. */
+function refusedWith(results) {
+  const calls = unique(results.map(({ fault }) => fault.call)).filter((call) => call in ERRORS);
+  return calls.map((call) => `| \`${call}\` | ${[...ERRORS[call]].sort().join(' ')} |`).join('\n');
+}
+
+/** The texts, or the errors of results, each once. */
+function unique(list) {
+  return [...new Set(list.map((one) => one.fault?.errno ?? one))].sort();
 }
 
 /** The codes that each error was told as. */

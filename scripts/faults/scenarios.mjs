@@ -538,7 +538,7 @@ for (const [family, host] of [
   add(`block${on}`, { title: 'ready, block, poll', calls: WAITS, make: blocking(host) });
   add(`wait${on}`, { title: 'wait by the event loop', calls: WAITS, make: waiting(host) });
   add(`wait-polling${on}`, {
-    title: 'wait by the event loop: the polling thread',
+    title: "wait by the event loop: the polling thread's own calls",
     calls: POLLING,
     make: waiting(host),
     needs: ['polling'],
@@ -556,7 +556,7 @@ for (const [family, host] of [
     });
   }
   add(`load-polling${on}`, {
-    title: 'sendAll on a slow link: the polling thread',
+    title: "sendAll on a slow link: the polling thread's own calls",
     calls: POLLING,
     make: loaded({ host, blocked: false, sizes: slow }),
     needs: ['slow', 'polling'],
