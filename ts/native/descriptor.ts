@@ -108,18 +108,23 @@ export class Descriptor {
 
   connect(slot: Slot): void {
     this.#leftBehind();
-    const result = native.connect(this.socket, slotBytes(slot));
-    if (result >= 0) return;
-    const { code, message, errno } = systemError('connect', -result);
-    // udp.wit, stream: "`address-in-use`: Tried to perform an implicit bind, but there were no ephemeral ports available.
-    // (EADDRINUSE, EADDRNOTAVAIL on Linux, EAGAIN on BSD)".
-    throw new SocketError(code === 'would-block' ? 'address-in-use' : code, message, errno);
+    this.#checkConnect('connect', native.connect(this.socket, slotBytes(slot)));
   }
 
   /** Dissolves the connection. */
   disconnect(): void {
     this.#leftBehind();
-    this.check('disconnect', native.disconnect(this.socket));
+    this.#checkConnect('disconnect', native.disconnect(this.socket));
+  }
+
+  /**
+   * udp.wit, stream: "`address-in-use`: Tried to perform an implicit bind, but there were no ephemeral ports available.
+   * (EADDRINUSE, EADDRNOTAVAIL on Linux, EAGAIN on BSD)".
+   */
+  #checkConnect(operation: string, result: number): void {
+    if (result >= 0) return;
+    const { code, message, errno } = systemError(operation, -result);
+    throw new SocketError(code === 'would-block' ? 'address-in-use' : code, message, errno);
   }
 
   /** Another peer, or none: errors of the former one are nobody's. */

@@ -400,8 +400,10 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     if (this.#leaveWait !== undefined) return;
     this.#settle(0);
     for (let batch = this.#batches[0]!; batch.count > 0; batch = this.#batches[0]!) {
-      if (!this.#isWritable()) {
-        this.#waitForSocket();
+      const isWritable = this.#isWritable();
+      if (!isWritable) {
+        if (isWritable === undefined) this.#pause();
+        else this.#waitForSocket();
         return;
       }
       const taken = this.#transmit(batch);
@@ -416,13 +418,18 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     }
   }
 
-  /** Whether the socket may be sent to. An error that is pending is the peer's, and is told. */
-  #isWritable(): boolean {
-    for (;;) {
+  /**
+   * Whether the socket may be sent to; undefined where the system cannot be asked. An error that is pending is the peer's, and is
+   * told; one that comes again at once is of the question itself.
+   */
+  #isWritable(): boolean | undefined {
+    for (let told: string | undefined; ; ) {
       try {
         return this.#sender.isWritable();
       } catch (error) {
         if (!(error instanceof SocketError)) throw error;
+        if (error.errno === told) return undefined;
+        told = error.errno;
         this.#hear(error, undefined);
       }
     }

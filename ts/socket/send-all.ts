@@ -184,11 +184,14 @@ class SendLoop {
 
   /** Whether the stream may send. */
   #check(): boolean {
-    for (;;) {
+    for (let told: string | undefined; ; ) {
       try {
         return this.#outgoing.checkSend() > 0n;
       } catch (error) {
         if (this.#options.onError === undefined || !(error instanceof SocketError)) throw error;
+        // One that comes again at once is not the peer's: the system cannot be asked.
+        if (error.errno === told) throw error;
+        told = error.errno;
         this.#options.onError(error, undefined);
       }
     }
