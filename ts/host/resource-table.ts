@@ -64,18 +64,18 @@ export class ResourceTable implements Disposable {
 
   /** Whether the handle names a resource of that type. */
   holds<T extends Disposable>(handle: number, type: Type<T>): handle is Resource<T> {
+    return this.find(handle, type) !== undefined;
+  }
+
+  /** The resource of a handle, where it is of that type. */
+  find<T extends Disposable>(handle: number, type: Type<T>): T | undefined {
     const value = this.#resources.get(handle);
-    return value !== undefined && Object.prototype.isPrototypeOf.call(type.prototype, value);
+    return value !== undefined && Object.prototype.isPrototypeOf.call(type.prototype, value) ? (value as T) : undefined;
   }
 
   /** The resource of a handle. Traps where the handle was dropped, was never given, or names a resource of another type. */
   get<T extends Disposable>(handle: Resource<T>, type: Type<T>): T {
-    if (this.holds(handle, type)) return this.#resources.get(handle) as T;
-    const value = this.#resources.get(handle);
-    const found = value === undefined ? 'it names nothing (dropped?)' : `it names a ${value.constructor.name}`;
-    throw new Trap(
-      `handle ${handle} must name a ${type.name}, ${found}: use the handle that was returned, until it is dropped`,
-    );
+    return this.find(handle, type) ?? this.#misnamed(handle, type);
   }
 
   /** Takes the resource of a handle out, alive; traps as `get` does. */
@@ -99,6 +99,14 @@ export class ResourceTable implements Disposable {
     this.#resources.clear();
     this.#owners.clear();
     for (const value of values) value[Symbol.dispose]();
+  }
+
+  #misnamed(handle: number, type: { name: string }): never {
+    const value = this.#resources.get(handle);
+    const found = value === undefined ? 'it names nothing (dropped?)' : `it names a ${value.constructor.name}`;
+    throw new Trap(
+      `handle ${handle} must name a ${type.name}, ${found}: use the handle that was returned, until it is dropped`,
+    );
   }
 
   #forget(handle: number): void {

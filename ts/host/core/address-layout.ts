@@ -22,7 +22,7 @@ export function readAddress(words: Uint32Array, from: number, slots: Uint32Array
   if (discriminant === 0) {
     slots[at] = 4;
     slots[at + 2] = (second >>> 16) | (words[from + 2]! << 16);
-    slots.fill(0, at + 3, at + SLOT_WORDS);
+    for (let word = at + 3; word < at + SLOT_WORDS; word++) slots[word] = 0;
   } else if (discriminant === 1) {
     slots[at] = 6;
     for (let i = 0; i < 4; i++) slots[at + 2 + i] = swapped(words[from + 3 + i]!);

@@ -65,7 +65,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ memory, handles }) =>
       (...values: unknown[]) => {
-        const self = table.get(handles.handle(values[0] as number, type), type);
+        const self = handles.get(values[0] as number, type);
         result(memory, values.at(-1) as number, 2, 1, () => act(self, values[1] as V));
       },
   });
@@ -78,7 +78,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
       lower:
         ({ memory, handles }) =>
         (handle: number, pointer: number) => {
-          const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+          const self = handles.get(handle, UdpSocket);
           result(memory, pointer, size, alignment, (at) => write(memory, at, get(self)));
         },
     });
@@ -94,7 +94,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ handles }) =>
       (handle: number) =>
-        handles.own(table.get(handles.handle(handle, type), type).subscribe(), Pollable),
+        handles.own(handles.get(handle, type).subscribe(), Pollable),
   });
 
   const createUdpSocket: CoreForm = {
@@ -115,7 +115,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ memory, handles }) =>
       (handle: number, network: number, ...rest: number[]) => {
-        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        const self = handles.get(handle, UdpSocket);
         handles.live(network, Network);
         const address = liftFlatAddress(rest, 0);
         result(memory, rest[FLAT_ADDRESS]!, 2, 1, () => self.startBind(address));
@@ -126,7 +126,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ memory, handles }) =>
       (handle: number, isSome: number, ...rest: number[]) => {
-        const self = table.get(handles.handle(handle, UdpSocket), UdpSocket);
+        const self = handles.get(handle, UdpSocket);
         if (isSome >>> 0 > 1) throw new Trap(`an option is case 0 or 1, the guest gave ${isSome}`);
         const remote = isSome === 1 ? liftFlatAddress(rest, 0) : undefined;
         result(memory, rest[FLAT_ADDRESS]!, 12, 4, (at) => {
@@ -146,7 +146,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
       // Its own: the guest's allocator runs while the batch is passed on.
       let spare: IncomingBatch | undefined;
       return (handle: number, max: bigint, pointer: number) => {
-        const self = table.get(handles.handle(handle, IncomingDatagramStream), IncomingDatagramStream);
+        const self = handles.get(handle, IncomingDatagramStream);
         if (receives === MOST_RECEIVES) {
           throw new Trap(
             `cabi_realloc of the guest may not call imports, got ${MOST_RECEIVES} calls to receive within each other: ` +
@@ -173,10 +173,9 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
 
   // A host of one's own around the streams takes objects, of which no more are made than it permits; the table's streams
   // read the list where it lies.
-  const permits = outgoing instanceof TableOutgoing ? undefined : new WeakMap<OutgoingDatagramStream, Permit>();
-  function permitOf(self: Resource<OutgoingDatagramStream>): Permit | undefined {
-    if (permits === undefined) return undefined;
-    const stream = table.get(self, OutgoingDatagramStream);
+  const isDirect = outgoing instanceof TableOutgoing;
+  const permits = new WeakMap<OutgoingDatagramStream, Permit>();
+  function permitOf(stream: OutgoingDatagramStream): Permit {
     const permit = permits.get(stream) ?? new Permit();
     permits.set(stream, permit);
     return permit;
@@ -187,34 +186,45 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ memory, handles }) =>
       (handle: number, pointer: number) => {
-        const self = handles.handle(handle, OutgoingDatagramStream);
-        const permit = permitOf(self);
-        permit?.revoke();
-        result(memory, pointer, 16, 8, (at) => {
-          const granted = outgoing.checkSend(self);
-          permit?.grant(Number(granted));
-          memory.setU64(at, granted);
-        });
+        const stream = handles.get(handle, OutgoingDatagramStream);
+        result(memory, pointer, 16, 8, (at) =>
+          memory.setU64(
+            at,
+            isDirect ? stream.checkSend() : checkOf(stream, handles.handle(handle, OutgoingDatagramStream)),
+          ),
+        );
       },
   };
+
+  function checkOf(stream: OutgoingDatagramStream, self: Resource<OutgoingDatagramStream>): bigint {
+    const permit = permitOf(stream);
+    permit.revoke();
+    const granted = outgoing.checkSend(self);
+    permit.grant(Number(granted));
+    return granted;
+  }
 
   const send: CoreForm = {
     only: OutgoingDatagramStream,
     lower: ({ memory, handles }) => {
       const list = new OutgoingList(memory);
       return (handle: number, datagrams: number, length: number, pointer: number) => {
-        const self = handles.handle(handle, OutgoingDatagramStream);
-        const stream = table.get(self, OutgoingDatagramStream);
-        const permit = permitOf(self);
+        const stream = handles.get(handle, OutgoingDatagramStream);
         result(memory, pointer, 16, 8, (at) => {
           list.at(datagrams, length);
-          if (list.length > 0) permit?.use('send', list.length);
-          const sent = permit === undefined ? stream.sendInPlace(list) : outgoing.send(self, list.objects());
-          memory.setU64(at, sent);
+          memory.setU64(
+            at,
+            isDirect ? stream.sendInPlace(list) : sendOf(stream, handles.handle(handle, OutgoingDatagramStream), list),
+          );
         });
       };
     },
   };
+
+  function sendOf(stream: OutgoingDatagramStream, self: Resource<OutgoingDatagramStream>, list: OutgoingList): bigint {
+    if (list.length > 0) permitOf(stream).use('send', list.length);
+    return outgoing.send(self, list.objects());
+  }
 
   const outgoingSubscribe: CoreForm = {
     lower:
@@ -231,7 +241,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
       const rep = handles.rep(number);
       if (!table.has(rep)) return { [cabiRep]: rep };
     }
-    return table.get(handles.handle(number, Pollable), Pollable);
+    return handles.get(number, Pollable);
   }
 
   const pollList: CoreForm = {
@@ -257,7 +267,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ handles }) =>
       (handle: number) =>
-        act(table.get(handles.handle(handle, Pollable), Pollable)),
+        act(handles.get(handle, Pollable)),
   });
 
   const clock = (
@@ -315,7 +325,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
         lower:
           ({ handles }) =>
           (handle: number) =>
-            table.get(handles.handle(handle, UdpSocket), UdpSocket).addressFamily() === 'ipv4' ? 0 : 1,
+            handles.get(handle, UdpSocket).addressFamily() === 'ipv4' ? 0 : 1,
       } as CoreForm,
       '[method]udp-socket.unicast-hop-limit': byteGetter((self) => self.unicastHopLimit()),
       '[method]udp-socket.set-unicast-hop-limit': setter(UdpSocket, (self, value: number) =>

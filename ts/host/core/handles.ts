@@ -7,7 +7,9 @@ export type Type<T extends Disposable> = { prototype: T; name: string };
 
 /** The numbers by which a guest's core module knows its resources. */
 export interface Handles {
-  /** The table's handle of a resource that the guest borrows out. Traps where the number names no resource of that type. */
+  /** The resource that the guest lends. Traps where the number names no resource of that type. */
+  get<T extends Disposable>(number: number, type: Type<T>): T;
+  /** The table's handle of it. Traps likewise. */
   handle<T extends Disposable>(number: number, type: Type<T>): Resource<T>;
   /** Traps where the number names nothing, or one of this host's resources of another type; those of other hosts pass. */
   live<T extends Disposable>(number: number, type: Type<T>): void;
@@ -25,8 +27,12 @@ export class PlainHandles implements Handles {
     this.#table = table;
   }
 
+  get<T extends Disposable>(number: number, type: Type<T>): T {
+    return this.#table.get(number as Resource<T>, type);
+  }
+
   handle<T extends Disposable>(number: number, type: Type<T>): Resource<T> {
-    this.#table.get(number as Resource<T>, type);
+    this.get(number, type);
     return number as Resource<T>;
   }
 
@@ -92,8 +98,18 @@ export class JcoHandles implements Handles {
     if (tables.length === 1 && only !== undefined) typeOf.set(tables[0]!, only);
   }
 
-  handle<T extends Disposable>(number: number, type: Type<T>): Resource<T> {
+  get<T extends Disposable>(number: number, type: Type<T>): T {
     // Resources' numbers are the table's handles, each of one type: the table whose entry has the type is the one.
+    for (const table of this.#tables) {
+      const resource = this.#table.find(repOf(table, number), type);
+      if (resource === undefined) continue;
+      if (this.#tables.length > 1) typeOf.set(table, type);
+      return resource;
+    }
+    throw misnamed(number, type);
+  }
+
+  handle<T extends Disposable>(number: number, type: Type<T>): Resource<T> {
     for (const table of this.#tables) {
       const handle = repOf(table, number);
       if (!this.#table.holds(handle, type)) continue;
