@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { Arena, type OutgoingDatagram } from '../dist/batch/arena.js';
-import { decodeAddress, encodeAddress, formatSocketAddress, parseSocketAddress } from '../dist/rules/address.js';
+import { newSlot } from '../dist/native/layout.js';
+import {
+  decodeAddress,
+  encodeAddress,
+  formatSocketAddress,
+  type IpSocketAddress,
+  parseSocketAddress,
+} from '../dist/rules/address.js';
 import type { Destination } from '../dist/rules/destination.js';
 
 const TEXTS = ['127.0.0.1:7', '127.0.0.1:8', '127.0.0.2:7'];
@@ -77,4 +84,44 @@ describe.each([
       expect(arena.count).toBe(pending.length);
     }
   });
+
+  it('copies what another has, from any place on, as far as there is room, whatever has left', () => {
+    const [arena, other] = [new Arena(), new Arena()];
+    let waiting: string[] = [];
+    for (let round = 0; round < 1000; round++) {
+      const { list, expected } = datagrams(below(32));
+      other.pack(list, 0, list.length, destination);
+      const from = below(list.length + 1);
+      const copied = arena.copy(other, other.payload, from);
+      expect(copied).toBe(Math.min(list.length - from, 1024 - waiting.length));
+      waiting.push(...expected.slice(from, from + copied));
+      other.bytes.fill(0);
+      const sent = below(20) > 0 ? below(12) : waiting.length;
+      if (sent > waiting.length) continue;
+      arena.advance(sent);
+      waiting = waiting.slice(sent);
+      expect(arena.count).toBe(waiting.length);
+      if (round % 10 === 0) expect(contents(arena)).toEqual(waiting);
+    }
+    arena.clear();
+    other.pack([{ data: new Uint8Array(60_000), remoteAddress: SHARED[0] }], 0, 1, destination);
+    for (let i = 0; i < 26; i++) expect(arena.copy(other, other.payload, 0)).toBe(1);
+    expect(arena.copy(other, other.payload, 0)).toBe(0);
+  });
+});
+
+it('a policy is asked once for an address that comes again and again, and for each other one', () => {
+  const asked: string[] = [];
+  const permits = (address: IpSocketAddress) => {
+    asked.push(formatSocketAddress(address));
+    return address.val.port !== 8;
+  };
+  const destination: Destination = { family: 4, remote: undefined, permits, permitted: newSlot() };
+  const arena = new Arena();
+  const accepted = [0, 0, 1, 1, 0, 2, 2, 1, 0].map((which) => {
+    arena.pack([{ data: new Uint8Array(1), remoteAddress: SHARED[which]! }], 0, 1, destination);
+    return arena.count;
+  });
+  expect(accepted).toEqual([1, 1, 0, 0, 1, 1, 1, 0, 1]);
+  expect(asked).toEqual([0, 1, 1, 2, 1, 0].map((which) => TEXTS[which]));
 });

@@ -375,14 +375,17 @@ export class Arena {
   }
 
   /** Checks the candidate, which equals neither; its index. */
-  #accept({ family, remote, permits }: Destination): number {
+  #accept({ family, remote, permits, permitted }: Destination): number {
     const { slots, addresses } = this;
     const at = addresses * SLOT_WORDS;
-    let refusal: Refusal = remote === undefined ? remoteRefusal(slots, at, family) : Refusal.NotTheRemote;
-    if (refusal === Refusal.None && permits !== undefined && !permits(decodeAddress(slots, addresses))) {
-      refusal = Refusal.Denied;
+    if (permitted === undefined || !sameAddress(slots, at, permitted, 0)) {
+      let refusal: Refusal = remote === undefined ? remoteRefusal(slots, at, family) : Refusal.NotTheRemote;
+      if (refusal === Refusal.None && permits !== undefined) {
+        if (!permits(decodeAddress(slots, addresses))) refusal = Refusal.Denied;
+        else permitted?.set(slots.subarray(at, at + SLOT_WORDS));
+      }
+      if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
     }
-    if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
     this.addresses = addresses + 1;
     return addresses;
   }

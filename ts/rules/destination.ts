@@ -13,6 +13,8 @@ export interface Destination {
   readonly remote: Slot | undefined;
   /** Whether the policy lets a datagram go to the address; without one, every address passes. */
   readonly permits: ((address: IpSocketAddress) => boolean) | undefined;
+  /** The address that the policy let pass last, which it lets pass again. */
+  readonly permitted?: Slot;
 }
 
 /** The rule that an entry of a list breaks; 0 where it breaks none. */

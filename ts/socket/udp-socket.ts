@@ -1,6 +1,6 @@
 import { SocketError, Trap } from '../errors.js';
 import { Descriptor } from '../native/descriptor.js';
-import type { Slot } from '../native/layout.js';
+import { newSlot, type Slot } from '../native/layout.js';
 import { native, OPTION, READABLE, WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
 import { forsake } from '../readiness/readiness.js';
@@ -150,7 +150,11 @@ export class UdpSocket {
     const onRefused = policy && ((count: number) => (policy.refused += count));
     this.#streams = [
       new IncomingDatagramStream(descriptor, { remote: slot, permits: permits('receive'), onRefused }),
-      new OutgoingDatagramStream(descriptor, { family, remote: slot, permits: permits('send') }, this.#writeBehind),
+      new OutgoingDatagramStream(
+        descriptor,
+        { family, remote: slot, permits: permits('send'), ...(policy && { permitted: newSlot() }) },
+        this.#writeBehind,
+      ),
     ];
     return [...this.#streams];
   }
