@@ -380,7 +380,11 @@ describe('a host that writes behind', () => {
     expect(arrived()).toEqual(['before']);
     send('at once');
     expect(arrived()).toEqual(['at once']);
-    pollable[Symbol.dispose]();
+    const second = incoming.subscribe() as object as Disposable;
+    for (let i = 0; i < 2; i++) pollable[Symbol.dispose]();
+    send('at once, still');
+    expect(arrived()).toEqual(['at once, still']);
+    second[Symbol.dispose]();
     expect(waits()).toBe(true);
   });
 

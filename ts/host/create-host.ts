@@ -2,7 +2,7 @@ import type { Pollable } from '../readiness/pollable.js';
 import { type Allow, policyOf } from '../rules/policy.js';
 import { WriteBehind } from '../socket/write-behind.js';
 import { attend, attentive } from './attention.js';
-import { type CoreForm, coreForms } from './core/functions.js';
+import { coreForms } from './core/functions.js';
 import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
 import { dropOf, guestInterfaces } from './guest.js';
 import { blockingPoll, guestPoll, type MixedPoll } from './guest-poll.js';
@@ -93,7 +93,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     // The guest waits on it by calls that are not heard here.
     if (behind !== undefined) behind.unheard += 1;
     return neighbours.pollable(one, () => {
-      if (behind !== undefined) behind.unheard -= 1;
+      if (behind !== undefined && table.has(handle)) behind.unheard -= 1;
       drop(handle);
     });
   };
@@ -108,8 +108,8 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     attend(behind, interfaces.udp, { ...forms['wasi:sockets/udp'], ...subscribe });
     attend(behind, clock, forms['wasi:clocks/monotonic-clock']);
     attend(behind, wall, forms['wasi:clocks/wall-clock']);
-    for (const [group, own] of Object.entries(forms))
-      if (group !== 'drops') Object.assign(forms, { [group]: attentive(behind, own as Record<string, CoreForm>) });
+    const { drops: _, ...groups } = forms;
+    for (const [group, own] of Object.entries(groups)) Object.assign(forms, { [group]: attentive(behind, own) });
   }
   const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) =>
     attachCoreForms(table, drop, forms[name], to);
