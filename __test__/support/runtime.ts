@@ -72,19 +72,24 @@ export const noNamespaces: string | undefined = (() => {
 })();
 
 /**
- * Runs a fixture in a network namespace of its own, after the shell lines of `setup`, and reads the JSON that it prints.
+ * A command in a network namespace of its own, after the shell lines of `setup`.
  *
  * A namespace lives on until its links have sent what they hold, and sends refusals of it, which then wait in a slow link
  * too; all namespaces share the buffer of the kernel's ICMP sockets, so that other tests would hear of no refusal meanwhile.
  * Hence nothing is left in a link.
  */
-export async function runInNamespace<T>(setup: string, name: string, args: string[] = []): Promise<T> {
+export function unshared(setup: string, command: string[]): string[] {
   const script = `ip link set lo up
     ${setup}
     status=0; "$0" "$@" || status=$?
     tc qdisc del dev lo root 2>/dev/null || true
     exit $status`;
-  return parse(await run([...unshare, script, ...RUNTIME, fixture(name), ...args]));
+  return [...unshare, script, ...command];
+}
+
+/** Runs a fixture in a network namespace of its own, as `unshared` has it, and reads the JSON that it prints. */
+export async function runInNamespace<T>(setup: string, name: string, args: string[] = []): Promise<T> {
+  return parse(await run(unshared(setup, [...RUNTIME, fixture(name), ...args])));
 }
 
 /** The sockets that this process has open. */
