@@ -11,7 +11,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, refusing, send_all, unspecified};
+use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, receive, received, refusing, send_all, unspecified};
+use wasi_udp_engine::errno::Errno;
 use wasi_udp_engine::socket::{Buffers, Interest, Ready, UdpSocket, poll};
 
 /// Datagrams whose bytes tell them apart.
@@ -281,4 +282,42 @@ fn a_poll_waits_for_as_long_as_asked_and_names_who_is_ready() {
         assert_eq!(interests.map(|one| one.ready.readable), [false, true]);
     });
     assert_eq!(receive(&mut one, 1, 9).len(), 1);
+}
+
+#[test]
+fn an_error_that_was_kept_is_told_behind_the_datagrams_that_were_kept() {
+    for loopback in LOOPBACKS {
+        let (mut receiver, to) = bound(loopback);
+        let (mut sender, from) = bound(loopback);
+        if receiver.coalesce_receives(true).is_err() {
+            return; // Then nothing is kept of a single message.
+        }
+        sender.connect(to).expect("connect");
+        let datagrams = datagrams(&[64; 10]);
+        assert_eq!(sender.send(&mut Buffers::default(), &addressed(None, &datagrams).batch()), Ok(10));
+        let (mut buffers, mut payload) = (Buffers::default(), vec![0; 16 * 65_536]);
+        let mut receive = |max| {
+            let mut result = Ok(());
+            let datagrams = received(&mut payload, max, |payload, table| {
+                result = receiver.receive(&mut buffers, payload, table);
+                if max == 1 {
+                    receiver.defer_error(Errno(libc::ECONNREFUSED));
+                }
+            });
+            (datagrams, result, receiver.left())
+        };
+        let expected: Vec<_> = datagrams.into_iter().map(|bytes| (from, bytes)).collect();
+        let (first, result, left) = receive(1);
+        assert_eq!((first, result), (expected[..1].to_vec(), Ok(())));
+        assert_eq!((left.datagrams, left.error), (sender.segmentation(), true));
+        if !sender.segmentation() {
+            continue;
+        }
+        let (others, result, left) = receive(1024);
+        assert_eq!((others, result), (expected[1..].to_vec(), Ok(())));
+        assert_eq!((left.datagrams, left.error), (false, true));
+        let (none, result, left) = receive(1024);
+        assert_eq!((none, result), (vec![], Err(Errno(libc::ECONNREFUSED))));
+        assert_eq!((left.datagrams, left.error), (false, false));
+    }
 }
