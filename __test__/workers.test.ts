@@ -19,9 +19,17 @@ describe('worker_threads', () => {
     120_000,
   );
 
+  it(`a worker terminated while its queue sends leaves no descriptor, ${ROUNDS} times`, async () => {
+    expect(await runFixture('workers.mjs', ['queue', `${ROUNDS}`])).toEqual({ leaked: 0 });
+  }, 120_000);
+
   describe.skipIf(noNamespaces)(`while the send buffer is full ${noNamespaces ?? ''}`, () => {
     it(`a worker terminated in mid-wait leaves no descriptor, ${ROUNDS} times`, async () => {
       expect(await runInNamespace(SLOW, 'workers.mjs', ['wait', `${ROUNDS}`])).toEqual({ leaked: 0 });
+    }, 120_000);
+
+    it(`a worker terminated while its queue waits for room leaves no descriptor, ${ROUNDS} times`, async () => {
+      expect(await runInNamespace(SLOW, 'workers.mjs', ['queue-wait', `${ROUNDS}`])).toEqual({ leaked: 0 });
     }, 120_000);
 
     it.skipIf(noTerminate)(
