@@ -1,5 +1,7 @@
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { openUdp } from '../dist/index.js';
 import { noNamespaces, ON_ONE_PROCESSOR, ROUNDS, RUNTIME, run, unshared } from './support/runtime.js';
 
 /** `node scripts/hunt.mjs` runs millions of steps. */
@@ -31,5 +33,27 @@ describe.each(['libuv', 'thread'])('whoever waits for what is there hears of it,
 
   it.skipIf(noNamespaces)(`${STEPS} of them over a slow link, where senders wait ${noNamespaces ?? ''}`, async () => {
     await clean(unshared(SLOW, hunt(driver, '--send-buffer', '4608')), driver);
+  });
+});
+
+describe('a wait that another call ended, and not the system', () => {
+  it('leaves what is watched as it was: later waits for the same hear of it', async () => {
+    using receiver = openUdp({ local: '127.0.0.1:0' });
+    using udp = openUdp({ remote: receiver.localAddress });
+    const { incoming, outgoing } = udp;
+    const wait = () => {
+      // Else nobody need wait: there is room.
+      outgoing.doubt();
+      return outgoing.subscribe().wait();
+    };
+    const first = wait();
+    expect(outgoing.checkSend()).toBe(1024n);
+    await first;
+    const late = new AbortController();
+    const other = incoming.subscribe().wait({ signal: late.signal });
+    const outcome = await Promise.race([wait().then(() => 'room'), setTimeout(5000, 'none', { signal: late.signal })]);
+    late.abort();
+    await expect(other).rejects.toThrow();
+    expect(outcome).toBe('room');
   });
 });

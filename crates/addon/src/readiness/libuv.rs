@@ -152,7 +152,7 @@ impl Block {
     fn watch(&self, interest: i32) -> Result<(), Errno> {
         let events = interest & !QUIET;
         if events & !self.armed.get() != 0 {
-            self.arm(events)?;
+            self.arm(self.armed.get() | events)?;
         }
         let poll = Self::poll(self.into());
         // SAFETY: the handle was started by `PollHandle::new` and is not closed.
