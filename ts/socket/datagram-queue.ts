@@ -103,7 +103,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   /** Sends in a row of which nothing was accepted. */
   #stalls = 0;
   /** What sends next: the end of the turn, the end of a pause, or room in the socket. */
-  #soon: NodeJS.Immediate | NodeJS.Timeout | undefined;
+  #soon: NodeJS.Immediate | undefined;
+  #pausing: NodeJS.Timeout | undefined;
   #leaveWait: (() => void) | undefined;
   /** Whether the end of an event sends. */
   #isEnding = false;
@@ -196,7 +197,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     }
     this.#given += 1;
     if (callback !== undefined) this.#notices.push({ after: this.#given, isCallback: true, tell: callback });
-    if (this.#soon === undefined && this.#leaveWait === undefined && !this.#isEnding) this.#leaveSoon();
+    if (!this.#isDue) this.#leaveSoon();
     return true;
   }
 
@@ -216,7 +217,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
       if (taken === arena.count && !tail.isFull) break;
       if (!this.leave() || taken === arena.count) break;
     }
-    if (this.#soon === undefined && this.#leaveWait === undefined && this.pending > 0) this.#leaveSoon();
+    if (!this.#isDue && this.pending > 0) this.#leaveSoon();
     return taken;
   }
 
@@ -344,6 +345,11 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
       this.#parsed.set(text, address);
     }
     return address;
+  }
+
+  /** Whether something will send what waits. */
+  get #isDue(): boolean {
+    return this.#soon !== undefined || this.#leaveWait !== undefined || this.#isEnding || this.#pausing !== undefined;
   }
 
   /** The batch that takes what comes, where the last one was full. */
@@ -514,9 +520,11 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   /** Every datagram that waits is refused. */
   #refuseAll(error: Error): void {
-    clearImmediate(this.#soon as NodeJS.Immediate);
-    clearTimeout(this.#soon as NodeJS.Timeout);
+    // Each for its own kind: Node.js counts the other one wrongly.
+    clearImmediate(this.#soon);
+    clearTimeout(this.#pausing);
     this.#soon = undefined;
+    this.#pausing = undefined;
     this.#leaveWait?.();
     this.#leaveWait = undefined;
     for (let batch = this.#batches[0]!; batch.count > 0; batch = this.#batches[0]!) this.#refuseFirst(batch, error);
@@ -535,15 +543,17 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   }
 
   #pause(): void {
-    if (this.#soon !== undefined) return;
-    this.#soon = setTimeout(this.#onTurn, PAUSE_MS);
-    if (!this.#isReferenced) this.#soon.unref();
+    if (this.#pausing !== undefined) return;
+    this.#pausing = setTimeout(() => {
+      this.#pausing = undefined;
+      this.#leave();
+    }, PAUSE_MS);
+    if (!this.#isReferenced) this.#pausing.unref();
   }
 
   #reference(on: boolean): this {
     this.#isReferenced = on;
-    if (on) this.#soon?.ref();
-    else this.#soon?.unref();
+    for (const timer of [this.#soon, this.#pausing]) on ? timer?.ref() : timer?.unref();
     if (this.#leaveWait !== undefined) {
       this.#leaveWait();
       this.#waitForSocket();
