@@ -160,6 +160,11 @@ async function runLane(lane, { quick, only, verbose }, results) {
 async function runPrograms({ quick, only, verbose }, results) {
   for (const [name, program] of Object.entries(PROGRAMS)) {
     if (only !== undefined && !name.includes(only)) continue;
+    const missing = await program.missing();
+    if (missing !== undefined) {
+      console.log(`skipped: ${name}: ${missing}`);
+      continue;
+    }
     const { text, problems } = await program.run(dryRun(program.calls));
     if (problems.length > 0) {
       results.push({
@@ -190,9 +195,9 @@ function tell({ lane, name, fault: { call, errno, k, sticky }, hits, problems, s
   if (verbose && problems.length === 0) console.log(`${where}: ${hits} refused: ${seen}`);
 }
 
-/** Whether there is strace; installs it on Debian, as root. */
+/** Whether strace can attach to a process beside it; installs it on Debian, as root. */
 function hasStrace() {
-  const works = () => spawnSync('strace', ['-V']).status === 0;
+  const works = () => spawnSync('sh', ['-c', 'sleep 0.2 & strace -k -o /dev/null -p $!']).status === 0;
   if (works()) return true;
   if (process.getuid?.() === 0 && spawnSync('apt-get', ['--version']).status === 0) {
     spawnSync(
@@ -232,7 +237,9 @@ if (options.help) {
   process.exit(0);
 }
 if (process.platform !== 'linux' || !hasStrace()) {
-  console.log(`skipped: refusing system calls needs Linux and strace, this is ${os.platform()} without it`);
+  console.log(
+    `skipped: refusing system calls needs Linux, and strace that may attach to processes; this is ${os.platform()}`,
+  );
   process.exit(0);
 }
 await setupOrExit();

@@ -103,7 +103,16 @@ function seen(works, { stderr, stdout, fate }, fault) {
   return code === undefined ? fate : `\`${code}\`, ${fate}`;
 }
 
+/** Why there is no guest; undefined where there is. */
+function noGuest() {
+  return guests().then(
+    () => undefined,
+    (error) => error.message,
+  );
+}
+
+/** Each program: its title, the calls that it makes, what it lacks here, and how it is run. */
 export const PROGRAMS = {
-  'wasi-udp run': { title: '`wasi-udp run` of a guest', calls: CALLS, run: runPing },
-  'wasi-udp listen': { title: '`wasi-udp listen`', calls: CALLS, run: listen },
+  'wasi-udp run': { title: '`wasi-udp run` of a guest', calls: CALLS, missing: noGuest, run: runPing },
+  'wasi-udp listen': { title: '`wasi-udp listen`', calls: CALLS, missing: async () => undefined, run: listen },
 };

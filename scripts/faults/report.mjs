@@ -72,8 +72,7 @@ export function write(run) {
 ## The last full run
 
 ${total} refusals; ${found.length === 0 ? 'none' : found.length} showed a fault of ours. (Node.js ${process.versions.node}, Linux ${os.release()}, strace ${strace}.)
-${found.map(({ name, fault, problems }) => `\n- ${name}: \`${fault.call}\` no. ${fault.k}${fault.sticky ? ' and later' : ''}, ${fault.errno}: ${problems.join('; ')}`).join('')}
-
+${found.length === 0 ? '' : `\n${found.map(faultLine).join('\n')}\n`}
 "All" are all errors of the table below. An error that stands on both sides is told at some of the calls.
 
 | scenario | call | refusals | told | nothing is seen of |
@@ -94,6 +93,11 @@ ${codes(results)}
 
 ${WHY}`;
   fs.writeFileSync(new URL('../../docs/faults.md', import.meta.url), text);
+}
+
+/** A fault that was found, as an item of a list. */
+function faultLine({ name, fault: { call, errno, k, sticky }, problems }) {
+  return `- ${name}: \`${call}\` no. ${k}${sticky ? ' and later' : ''}, ${errno}: ${problems.join('; ')}`;
 }
 
 function row(key, list) {
