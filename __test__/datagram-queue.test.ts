@@ -27,6 +27,8 @@ const FAMILIES = ['127.0.0.1', '[::1]'];
 /** A queue whose stream is connected to a receiver, or which names it each time. */
 function open2(host: string, options: QueueOptions = {}, connected = true) {
   const receiver = open({ local: `${host}:0` });
+  // Without coalesced messages a batch takes more than the usual.
+  receiver.socket.setReceiveBufferSize(4 << 20);
   const sender = open(connected ? { remote: receiver.localAddress } : { local: `${host}:0` });
   return { receiver, sender, queue: sender.outgoing.queue(options), to: formatSocketAddress(receiver.localAddress) };
 }

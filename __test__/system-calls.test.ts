@@ -63,7 +63,8 @@ async function callsOf(env: Record<string, string>): Promise<Record<string, numb
 
 describe.skipIf(noStrace)(`system calls of an echo server at a low rate ${noStrace ?? ''}`, () => {
   it('a query costs a wait, a receive and an answer: no poll, and no change of what is watched', async () => {
-    const made = await callsOf({});
+    // By libuv: the polling thread has calls of its own.
+    const made = await callsOf({ WASI_UDP_POLLER: '' });
     const sum = (pattern: RegExp) =>
       Object.entries(made).reduce((total, [name, count]) => total + (pattern.test(name) ? count : 0), 0);
     expect(sum(/^send/)).toBeGreaterThanOrEqual(QUERIES);
