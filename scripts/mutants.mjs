@@ -31,7 +31,7 @@ function mutateRust(files, every) {
   fs.mkdirSync(output, { recursive: true });
   const options = [
     ...['--package', 'wasi-udp-engine', '--output', output, '--gitignore=true', '--colors', 'never'],
-    ...['--minimum-test-timeout', '120'],
+    ...['--minimum-test-timeout', '60'],
   ];
   const chosen = (files.length > 0 ? files : ENGINE).flatMap((file) => ['--file', `**/${file}`]);
   if (every > 1) chosen.push('--shard', `0/${every}`, '--sharding', 'round-robin');

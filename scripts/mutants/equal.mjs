@@ -21,6 +21,16 @@ export const EQUAL = [
       ['if (family === 4) {', '4', '5'],
     ],
   ),
+  ...of('batch/arena.js', 'as much room for whole datagrams', [
+    ['const PAYLOAD_BYTES = 1_572_864;', '1_572_864', '1572865'],
+  ]),
+  ...of('batch/arena.js', 'what is packed is sent at once, and nothing is appended to it', [
+    ['this.position = position;', 'this.position = position;', ';'],
+  ]),
+  ...of('batch/arena.js', 'an empty array fits into any other', [
+    ['new Uint8Array(0).set(empty);', '0', '1'],
+    ['set.call(new Uint8Array(0), empty);', '0', '1'],
+  ]),
 ];
 
 function of(file, why, changes) {

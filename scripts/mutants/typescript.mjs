@@ -11,7 +11,7 @@ const FILES = {
   'rules/policy.js': { tests: ['policy', 'rules'], fuzz: 'policy' },
   'rules/destination.js': { tests: ['rules', 'outgoing-datagram-stream', 'conformance'], fuzz: 'policy' },
   'batch/arena.js': {
-    tests: ['arena', 'datagram-writer', 'outgoing-datagram-stream', 'conformance'],
+    tests: ['arena', 'arena-slots', 'datagram-writer', 'outgoing-datagram-stream', 'conformance'],
     fuzz: 'guest',
   },
 };
