@@ -65,7 +65,7 @@ describe.skipIf(noNamespaces)(`waiting while the send buffer is full ${noNamespa
     expect(await inSlowNamespace('several')).toEqual(['AbortError', 'ready', 'Trap']);
   });
 
-  it('waits on end are one call of the addon, with the loop free meanwhile, no timer and no thread', async () => {
+  it('waits on end are one call of the addon, or one each by the polling thread, with the loop free meanwhile, no timer and no thread', async () => {
     interface Seen {
       calls: number;
       turns: number;
@@ -75,8 +75,9 @@ describe.skipIf(noNamespaces)(`waiting while the send buffer is full ${noNamespa
       poller: string;
     }
     const seen = await inSlowNamespace<Seen>('wakeups');
-    // Five waits, each begun when the one before had ended: the watch stays armed.
-    expect(seen.calls).toBe(1);
+    // Five waits, each begun when the one before had ended: the watch stays armed. The polling thread reports each event once,
+    // and is asked for the next one.
+    expect(seen.calls).toBe(seen.poller === 'libuv' ? 1 : 5);
     expect(seen.turns).toBeGreaterThan(5);
     if (seen.poller !== 'libuv') return;
     expect(seen.resources).not.toContain('Timeout');
