@@ -48,9 +48,9 @@ describe('a wait that another call ended, and not the system', () => {
     };
     const first = wait();
     expect(outgoing.checkSend()).toBe(1024n);
-    await first;
     const late = new AbortController();
     const other = incoming.subscribe().wait({ signal: late.signal });
+    await first;
     const outcome = await Promise.race([wait().then(() => 'room'), setTimeout(5000, 'none', { signal: late.signal })]);
     late.abort();
     await expect(other).rejects.toThrow();

@@ -371,8 +371,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
       this.#isEnding = true;
       return;
     }
+    // Referenced, whatever the queue is: it ends with the turn, and another would not wake the event loop.
     this.#soon = setImmediate(this.#onTurn);
-    if (!this.#isReferenced) this.#soon.unref();
   }
 
   readonly #onTurn = () => {
@@ -553,7 +553,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   #reference(on: boolean): this {
     this.#isReferenced = on;
-    for (const timer of [this.#soon, this.#pausing]) on ? timer?.ref() : timer?.unref();
+    if (on) this.#pausing?.ref();
+    else this.#pausing?.unref();
     if (this.#leaveWait !== undefined) {
       this.#leaveWait();
       this.#waitForSocket();
