@@ -26,7 +26,7 @@
 //! backend answers `INTERRUPTED`.
 //!
 //! The feature `portable` has any Unix use the loop of single messages, so that Linux tests it. The feature `simulated` has
-//! a kernel of its own in place of the system's, which [`simulated`] drives.
+//! a kernel of its own in place of the system's, which `simulated.rs` drives.
 
 use crate::errno::Errno;
 use std::net::SocketAddr;
