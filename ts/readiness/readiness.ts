@@ -71,9 +71,7 @@ class Waits {
 
   /** Takes a waiter away, who hears nothing. */
   remove(interest: number, waiter: Waiter): void {
-    if (!this.#take(interest, waiter)) return;
-    if (this.wanted === 0) this.#settle();
-    else if (!waiter.isQuiet) this.#watch();
+    if (this.#take(interest, waiter)) this.#settle();
   }
 
   /** Takes a waiter out, if it is there still. */
@@ -156,8 +154,9 @@ class Waits {
     this.#watched = (this.#watched & ~QUIET) | wanted;
   }
 
-  /** Where nobody waits any more, the socket no longer keeps the event loop alive. */
+  /** Some wait no longer. Where those who do are quiet, or there are none, the socket no longer keeps the event loop alive. */
   #settle(): void {
+    if (this.wanted !== 0) this.#watch();
     if (this.#isReporting || this.wanted !== 0 || !waiting.delete(this.#socket)) return;
     this.#watched = 0;
     if (!this.#descriptor.isClosed) native.watch(this.#socket, 0);
