@@ -250,13 +250,18 @@ fn controls(header: &libc::msghdr) -> impl Iterator<Item = ControlMessage<'_>> {
         if control.is_null() {
             return None;
         }
-        // SAFETY: as above: a header that the kernel wrote, whose length counts it and the data behind it.
-        unsafe {
-            next = libc::CMSG_NXTHDR(header, control);
-            let length = (*control).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-            let data = slice::from_raw_parts(libc::CMSG_DATA(control).cast_const(), length);
-            Some(((*control).cmsg_level, (*control).cmsg_type, data))
-        }
+        // SAFETY: as above: a header that the kernel wrote.
+        let (level, kind, length) =
+            unsafe { ((*control).cmsg_level, (*control).cmsg_type, (*control).cmsg_len as usize) };
+        // SAFETY: plain arithmetic on its address.
+        let data = unsafe { libc::CMSG_DATA(control) }.cast_const();
+        // Emulators have been seen to count more room than they wrote: a message that is shorter than its header is none.
+        let written = header.msg_control as usize + header.msg_controllen as usize;
+        let length = length.checked_sub(data as usize - control as usize)?.min(written.checked_sub(data as usize)?);
+        // SAFETY: as above, so that the next header lies within the length as well.
+        next = unsafe { libc::CMSG_NXTHDR(header, control) };
+        // SAFETY: the data lie within msg_controllen, which the kernel has written and its owner keeps.
+        Some((level, kind, unsafe { slice::from_raw_parts(data, length) }))
     })
 }
 
