@@ -241,6 +241,7 @@ fn icmp_error(header: &libc::msghdr) -> Option<Errno> {
 type ControlMessage<'a> = (libc::c_int, libc::c_int, &'a [u8]);
 
 /// The control messages that the kernel wrote behind a header.
+#[allow(clippy::unnecessary_cast, reason = "lengths have other types in musl's headers")]
 fn controls(header: &libc::msghdr) -> impl Iterator<Item = ControlMessage<'_>> {
     // SAFETY: the kernel has written msg_control and msg_controllen, within what this header points to, which its owner
     // keeps; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside by those lengths.
