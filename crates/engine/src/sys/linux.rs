@@ -206,16 +206,23 @@ pub fn queue_errors(socket: &Socket, on: bool) -> Result<(), Errno> {
 /// Takes all errors that are pending: those in the queue, and the socket's own (`SO_ERROR`), which is the last one's. The
 /// oldest is the answer. What the kernel queued of a call's own refusal, the call has told.
 pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
+    /// More than a queue holds that the memory of a receive buffer bounds, and an end where an emulator never says EAGAIN.
+    const MOST: usize = 4096;
     let mut oldest = None;
-    loop {
+    for _ in 0..MOST {
         let mut control: [u64; 16] = [0; 16];
+        // The first byte of what met the error: qemu-user makes no call for a message that asks for none.
+        let mut byte = 0u8;
+        let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         // SAFETY: zeros are a valid msghdr: null pointers with lengths of 0.
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_iov = &raw mut vector;
+        header.msg_iovlen = 1;
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = mem::size_of_val(&control) as _;
         let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-        // SAFETY: the header points to a control of its length, a local that nobody else uses; it asks for no bytes and no
-        // name.
+        // SAFETY: the header points to a control of its length, and by its vector to a byte: locals that nobody else uses. It
+        // asks for no name.
         match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })) {
             Ok(_) => oldest = oldest.or_else(|| icmp_error(&header)),
             Err(Errno(libc::EAGAIN)) => break,
