@@ -136,6 +136,24 @@ describe('every answer of the system is heard', () => {
     expect(await settled(waiting)).toBe('Trap');
   });
 
+  it('a watch that the system refuses rejects every wait of the socket, whatever each is for', async () => {
+    const { sender, receiver } = pair();
+    send(sender, datagrams(64));
+    receiver.incoming.receive(1);
+    // These are told in a microtask, which is the first to ask the system.
+    const waits = [receiver.incoming, receiver.socket].map((one) => settled(one.subscribe().wait()));
+    receiver.incoming.receive();
+    const { watch } = native;
+    try {
+      native.watch = () => -28;
+      receiver.outgoing.doubt();
+      waits.push(settled(receiver.outgoing.subscribe().wait()));
+      expect(await Promise.all(waits)).not.toContain('pending');
+    } finally {
+      native.watch = watch;
+    }
+  });
+
   it.skipIf(process.platform === 'win32')('more pollables of a socket than the process may open files', async () => {
     const script = `ulimit -n 100; exec "$0" "$@"`;
     const { stdout, stderr } = await run(['sh', '-c', script, ...RUNTIME, fixture('many-pollables.mjs')]);

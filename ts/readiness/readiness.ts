@@ -88,12 +88,15 @@ class Waits {
     this.#settle();
   }
 
+  #failAll(error: Error): void {
+    for (let interest = 1; interest <= 3; interest++) this.fail(interest, error);
+  }
+
   /** The addon reports events, or that the system watches no longer; for which of the events somebody waited. */
   report(events: number): number {
     if (events < 0) {
       this.#watched = 0;
-      const error = systemError('wait', -events);
-      for (let interest = 1; interest <= 3; interest++) this.fail(interest, error);
+      this.#failAll(systemError('wait', -events));
       return 0;
     }
     const heard = events & this.wanted;
@@ -131,7 +134,7 @@ class Waits {
       try {
         this.#watch();
       } catch (error) {
-        for (let interest = 1; interest <= 3; interest++) this.fail(interest, error as Error);
+        this.#failAll(error as Error);
       }
       this.#settle();
     });
@@ -156,8 +159,10 @@ class Waits {
 
   /** Some wait no longer. Where those who do are quiet, or there are none, the socket no longer keeps the event loop alive. */
   #settle(): void {
-    if (this.wanted !== 0) this.#watch();
-    if (this.#isReporting || this.wanted !== 0 || !waiting.delete(this.#socket)) return;
+    const { wanted } = this;
+    // The rest is watched already, and is quiet or not; what is not watched yet is for those who added it, who may be told no.
+    if (wanted !== 0 && (wanted & ~QUIET & ~this.#watched) === 0) this.#watch();
+    if (this.#isReporting || wanted !== 0 || !waiting.delete(this.#socket)) return;
     this.#watched = 0;
     if (!this.#descriptor.isClosed) native.watch(this.#socket, 0);
   }
