@@ -137,12 +137,13 @@ describe('every answer of the system is heard', () => {
     expect(await settled(waiting)).toBe('Trap');
   });
 
-  it('a watch that the system refuses rejects every wait of the socket, whatever each is for', async () => {
+  it('a watch that the system refuses rejects every wait of the socket, whatever each is for', async ({ skip }) => {
     const { sender, receiver } = pair();
     send(sender, datagrams(64));
     receiver.incoming.receive(1);
     // These are told in a microtask, of what is there by then no longer; it is the first to ask the system.
     const { descriptor } = receiver.socket;
+    skip(descriptor.events === 0, 'this backend reads nothing ahead');
     const told: string[] = [];
     for (const interest of [1, 2, 3]) {
       const fail = (error: Error) => told.push((error as SocketError).errno!);

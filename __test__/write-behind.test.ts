@@ -27,7 +27,10 @@ function eventually(holds: () => boolean): boolean {
   return false;
 }
 
-/** The clock by which what waits grows old; it stands still where `stopped`, since a busy machine takes a millisecond for anything. */
+/**
+ * The clock by which what waits grows old; it stands still where `stopped`, since a busy machine takes a millisecond for anything.
+ * It goes on before a test waits: Deno's other clocks stand on this one.
+ */
 let stopped: number | undefined;
 const { now } = performance;
 Object.defineProperty(performance, 'now', { configurable: true, value: () => stopped ?? now.call(performance) });
@@ -114,6 +117,7 @@ describe.each(CASES)('small sends stay behind, by $entrance.title over $family',
     const pollables = [incoming.subscribe() as Waiting, clock, outgoing.subscribe() as Waiting];
     send('one');
     send('two');
+    stopped = undefined;
     wait(pollables);
     expect(arrived()).toEqual(['one', 'two']);
   });
@@ -163,6 +167,7 @@ describe.each(CASES)('small sends stay behind, by $entrance.title over $family',
 
   it('leave when the guest returns, at the end of the turn', async () => {
     send('one');
+    stopped = undefined;
     await setImmediate();
     expect(arrived()).toEqual(['one']);
   });

@@ -86,11 +86,24 @@ async function buildPortable() {
   return path.join(root, folder, file);
 }
 
-/** Runs a command, shows its output as it comes, and returns it without colors. */
+/** Longer than the slowest suite takes on a busy machine: what has not ended by then never does. */
+const SUITE_MINUTES = 15;
+
+/** Runs a command, shows its output as it comes, and returns it without colors. What hangs is ended, with all that it started. */
 function run(command, args, environment = {}) {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, ...environment };
-    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    const interrupted = (signal) => {
+      process.kill(-child.pid, signal);
+      process.exit(1);
+    };
+    const interrupts = ['SIGINT', 'SIGTERM'];
+    for (const signal of interrupts) process.once(signal, interrupted);
+    const hangs = setTimeout(() => {
+      process.kill(-child.pid, 'SIGKILL');
+      reject(new Error(`${command} ${args.join(' ')} had not ended after ${SUITE_MINUTES} minutes`));
+    }, SUITE_MINUTES * 60_000);
     const chunks = [];
     child.stdout.on('data', (chunk) => {
       chunks.push(chunk);
@@ -98,6 +111,8 @@ function run(command, args, environment = {}) {
     });
     child.on('error', reject);
     child.on('close', (code) => {
+      clearTimeout(hangs);
+      for (const signal of interrupts) process.off(signal, interrupted);
       const output = Buffer.concat(chunks).toString();
       // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a color begins with.
       resolve({ code, output: output.replace(/\x1b\[[\d;]*m/g, '') });
