@@ -26,6 +26,37 @@ export const ERROR_CODES = [
 /** An error-code of wasi:sockets/network@0.2. */
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
+/** The cases of the variant error-code of wasi:sockets/types@0.3, in the order and spelling of the WIT. */
+export const ERROR_CASES = [
+  'access-denied',
+  'not-supported',
+  'invalid-argument',
+  'out-of-memory',
+  'timeout',
+  'invalid-state',
+  'address-not-bindable',
+  'address-in-use',
+  'remote-unreachable',
+  'connection-refused',
+  'connection-broken',
+  'connection-reset',
+  'connection-aborted',
+  'datagram-too-large',
+  'other',
+] as const;
+
+/** A case of the error-code of wasi:sockets/types@0.3. */
+export type ErrorCase = (typeof ERROR_CASES)[number];
+
+/**
+ * The case of 0.3 for an error: its own code, where 0.3 has it. "`connection-broken`: ... POSIX equivalent: EPIPE", which 0.2 does
+ * not know; `other` is "A catch-all for errors not captured by the existing variants".
+ */
+export function caseOf({ code, errno }: SocketError): ErrorCase {
+  if (errno === 'EPIPE') return 'connection-broken';
+  return (ERROR_CASES as readonly string[]).includes(code) ? (code as ErrorCase) : 'other';
+}
+
 /**
  * An error result of the interface: what a guest sees as `err(code)`.
  *

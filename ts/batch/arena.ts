@@ -411,3 +411,12 @@ function isAttached(empty: Uint8Array): boolean {
     return false;
   }
 }
+
+/** The arena of this thread: a send is synchronous, so one is enough. */
+let shared: Arena | undefined;
+
+/** The thread's arena; a new one where what packs it, such as a getter of the list, sends in turn. */
+export function freeArena(): Arena {
+  if (shared === undefined || shared.isPacking) shared = new Arena();
+  return shared;
+}

@@ -30,7 +30,7 @@ export function preceded<A extends unknown[], R>(first: () => void, call: (...va
 }
 
 /** Has what waits leave before the functions of an interface in jco's conventions that have these forms. */
-export function attend(behind: WriteBehind, exports: object, forms: Record<string, CoreForm>): void {
+export function attend(behind: WriteBehind, exports: object, forms: Record<string, CoreForm | undefined>): void {
   for (const name of Object.keys(forms)) {
     const first = attentionOf(name, behind);
     if (first === undefined) continue;

@@ -1,17 +1,19 @@
 import type { Pollable } from '../readiness/pollable.js';
 import { type Allow, policyOf } from '../rules/policy.js';
 import { WriteBehind } from '../socket/write-behind.js';
+import { asyncInterfaces } from './async-guest.js';
 import { attend, attentive } from './attention.js';
+import { asyncSocketForms } from './core/async-functions.js';
 import { coreForms } from './core/functions.js';
 import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
 import { dropOf, guestInterfaces } from './guest.js';
 import { blockingPoll, guestPoll, type MixedPoll } from './guest-poll.js';
 import { GuestSockets } from './guest-sockets.js';
 import { type Limits, limitsOf } from './limits.js';
-import { monotonicClock } from './monotonic-clock.js';
+import { asyncMonotonicClock, monotonicClock } from './monotonic-clock.js';
 import { type HostOutgoingDatagramStream, TableOutgoing } from './outgoing.js';
 import { ResourceTable } from './resource-table.js';
-import { wallClock } from './wall-clock.js';
+import { systemClock, wallClock } from './wall-clock.js';
 
 export interface HostOptions {
   /** What the guest may do. Default: nothing. */
@@ -36,8 +38,10 @@ export interface HostOptions {
   outgoing?: (outgoing: HostOutgoingDatagramStream, table: ResourceTable) => HostOutgoingDatagramStream;
 }
 
-/** The wasi:sockets/udp of one guest. Dropping it closes whatever the guest has left open. */
+/** The wasi:sockets of one guest, as far as UDP goes, of 0.2 and of 0.3. Dropping it closes whatever the guest has left open. */
 export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable {
+  /** wasi:sockets/types of 0.3. */
+  readonly types: ReturnType<typeof asyncInterfaces>;
   readonly poll: ReturnType<typeof guestPoll>;
   readonly monotonicClock: ReturnType<typeof monotonicClock<object>>;
   readonly wallClock: ReturnType<typeof wallClock>;
@@ -98,9 +102,12 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     });
   };
   const interfaces = guestInterfaces({ ...context, pollable });
+  const types = asyncInterfaces(context);
   const clock = monotonicClock(pollable);
   const wall = wallClock();
+  const asyncClock = asyncMonotonicClock(() => behind?.leave());
   const forms = coreForms(context, blocking, neighbours.mixed !== undefined);
+  const asyncForms = asyncSocketForms(context);
   if (behind !== undefined) {
     const { subscribe } = forms;
     attend(behind, interfaces.udpCreateSocket, forms['wasi:sockets/udp-create-socket']);
@@ -108,8 +115,10 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     attend(behind, interfaces.udp, { ...forms['wasi:sockets/udp'], ...subscribe });
     attend(behind, clock, forms['wasi:clocks/monotonic-clock']);
     attend(behind, wall, forms['wasi:clocks/wall-clock']);
+    attend(behind, types, { ...asyncForms, '[method]udp-socket.receive': undefined });
     const { drops: _, ...groups } = forms;
     for (const [group, own] of Object.entries(groups)) Object.assign(forms, { [group]: attentive(behind, own) });
+    Object.assign(asyncForms, attentive(behind, asyncForms));
   }
   const attach = (name: Exclude<keyof typeof forms, 'drops'>, to: object) =>
     attachCoreForms(table, drop, forms[name], to);
@@ -117,6 +126,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   attach('wasi:sockets/instance-network', interfaces.instanceNetwork);
   attach('wasi:sockets/udp', interfaces.udp);
   attach('wasi:clocks/wall-clock', wall);
+  attachCoreForms(table, drop, asyncForms, types);
   // Another host's pollables are objects, which a core form never sees; but `poll` sees the numbers that they stand for.
   if (neighbours.pollable === undefined) {
     attach('subscribe', interfaces.udp);
@@ -126,6 +136,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   }
   return {
     ...interfaces,
+    types,
     poll,
     monotonicClock: clock,
     wallClock: wall,
@@ -141,9 +152,11 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
       'wasi:sockets/udp-create-socket': interfaces.udpCreateSocket,
       'wasi:sockets/network': interfaces.network,
       'wasi:sockets/instance-network': interfaces.instanceNetwork,
+      'wasi:sockets/types': types,
       'wasi:io/poll': poll,
-      'wasi:clocks/monotonic-clock': clock,
+      'wasi:clocks/monotonic-clock': { ...clock, ...asyncClock },
       'wasi:clocks/wall-clock': wall,
+      'wasi:clocks/system-clock': systemClock(wall),
     }),
     [Symbol.dispose]() {
       try {

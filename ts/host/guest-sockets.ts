@@ -1,6 +1,7 @@
 import { SocketError } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import type { IpAddressFamily } from '../rules/address.js';
+import { AsyncUdpSocket } from '../socket/async-udp-socket.js';
 import { UdpSocket, type UdpSocketOptions } from '../socket/udp-socket.js';
 
 /** Opens the sockets of one guest, and counts those that are open. */
@@ -15,10 +16,19 @@ export class GuestSockets {
     this.#limit = limit;
   }
 
-  /** WIT, create-udp-socket: "`new-socket-limit`: The new socket resource could not be created because of a system limit." */
+  /** A socket of 0.2. WIT, create-udp-socket: "`new-socket-limit`: The new socket resource could not be created because of a system limit." */
   open(family: IpAddressFamily): UdpSocket {
+    return this.#counted(() => new UdpSocket(family, this.#options));
+  }
+
+  /** A socket of 0.3. */
+  openAsync(family: IpAddressFamily): AsyncUdpSocket {
+    return this.#counted(() => new AsyncUdpSocket(family, this.#options));
+  }
+
+  #counted<T extends { readonly descriptor: Descriptor }>(open: () => T): T {
     if (this.#descriptors.size >= this.#limit) this.#makeRoom();
-    const socket = new UdpSocket(family, this.#options);
+    const socket = open();
     this.#descriptors.add(socket.descriptor);
     return socket;
   }

@@ -4,10 +4,12 @@ import { Pollable } from '../readiness/pollable.js';
 import { WriteBehind } from '../socket/write-behind.js';
 import { attentiveShims } from './attentive-shims.js';
 import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
+import { merged, type Preview3, preview3Interfaces } from './preview3.js';
 import { shimPollable } from './shim-pollable.js';
 
 export type { HostOptions, UdpHost } from './create-host.js';
 export type { Limits } from './limits.js';
+export type { Preview3 } from './preview3.js';
 
 /**
  * wasi:sockets/udp for `new WASIShim({ udpSockets: udpSockets({ allow }) })` of preview2-shim: all else stays the shim's, and
@@ -23,6 +25,20 @@ export function udpSockets(options: HostOptions = {}): UdpHost {
 export interface ShimHostOptions extends HostOptions {
   /** The shim for everything else. Default: `new WASIShim()`, which gives the guest what this process has. */
   shim?: { getImportObject(): object };
+  /**
+   * The shim of WASI 0.3, for components that import more of 0.3 than UDP and clocks:
+   * `import * as preview3 from '@bytecodealliance/preview3-shim'`. Default: none.
+   */
+  preview3?: Preview3;
+}
+
+export interface ShimHost extends UdpHost {
+  /**
+   * Everything as an import object for jco's `instantiate`. `preferred`: whose functions are given where 0.2 and 0.3 have
+   * different ones by one name, as `wasi:filesystem/types` and `wasi:sockets/ip-name-lookup` do: those of the version that the
+   * component imports. Default: '0.2'.
+   */
+  imports(preferred?: '0.2' | '0.3'): Record<string, object>;
 }
 
 /**
@@ -30,7 +46,7 @@ export interface ShimHostOptions extends HostOptions {
  * clocks and `poll.poll`, which are ours. A guest that waits on sockets and clocks involves no worker; one that waits on the
  * shim's stdin or TCP beside them waits on all of them together.
  */
-export function createHost({ shim = new WASIShim(), ...options }: ShimHostOptions = {}): UdpHost {
+export function createHost({ shim = new WASIShim(), preview3, ...options }: ShimHostOptions = {}): ShimHost {
   const behind = options.writeBehind ? new WriteBehind() : undefined;
   const host = assembleHost(options, { mixed, behind });
   return {
@@ -38,14 +54,17 @@ export function createHost({ shim = new WASIShim(), ...options }: ShimHostOption
     get refused() {
       return host.refused;
     },
-    imports() {
-      const given = shim.getImportObject() as Record<string, object>;
+    imports(preferred = '0.2') {
+      const old = shim.getImportObject() as Record<string, object>;
+      const recent = preview3 === undefined ? {} : preview3Interfaces(preview3);
+      const given = preferred === '0.3' ? merged(old, recent) : merged(recent, old);
       const shims = behind === undefined ? given : attentiveShims(behind, given);
       // The shim's TCP knows its own networks only.
       const { 'wasi:sockets/network': network, 'wasi:sockets/instance-network': instance } = shims;
       return {
-        ...shims,
-        ...host.imports(),
+        ...merged(shims, host.imports()),
+        'wasi:sockets/udp': host.udp,
+        'wasi:io/poll': host.poll,
         'wasi:sockets/network': network!,
         'wasi:sockets/instance-network': instance!,
       };

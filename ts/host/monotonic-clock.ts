@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { Pollable } from '../readiness/pollable.js';
 
 /** A moment that nobody lives to see: 292 years from the clock's start. */
@@ -17,5 +18,26 @@ export function monotonicClock<T>(wrap: (pollable: Pollable) => T) {
     subscribeInstant: at,
     /** A pollable that is ready after so many nanoseconds. */
     subscribeDuration: (nanoseconds: bigint) => at(process.hrtime.bigint() + nanoseconds),
+  };
+}
+
+/** The most that a timer of Node.js waits, in milliseconds. */
+const LONGEST_TIMER_MS = 2n ** 31n - 1n;
+
+/** What `wasi:clocks/monotonic-clock` of 0.3 has beside `now`; `waits` is called before each wait. */
+export function asyncMonotonicClock(waits: () => void) {
+  const until = async (when: bigint): Promise<void> => {
+    waits();
+    for (let left = when - process.hrtime.bigint(); left > 0n; left = when - process.hrtime.bigint()) {
+      const milliseconds = (left + 999_999n) / 1_000_000n;
+      await setTimeout(Number(milliseconds < LONGEST_TIMER_MS ? milliseconds : LONGEST_TIMER_MS));
+    }
+  };
+  return {
+    getResolution: () => 1n,
+    /** Resolves when the clock has reached that moment. */
+    waitUntil: until,
+    /** Resolves after so many nanoseconds. */
+    waitFor: (howLong: bigint) => until(process.hrtime.bigint() + howLong),
   };
 }

@@ -18,3 +18,8 @@ export function wallClock() {
     resolution: () => datetime(1),
   };
 }
+
+/** `wasi:clocks/system-clock` of 0.3: the same clock. */
+export function systemClock({ now }: ReturnType<typeof wallClock>) {
+  return { now, getResolution: () => 1_000_000n };
+}

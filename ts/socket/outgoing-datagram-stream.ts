@@ -1,4 +1,4 @@
-import { Arena, type OutgoingDatagram } from '../batch/arena.js';
+import { type Arena, freeArena, type OutgoingDatagram } from '../batch/arena.js';
 import { DatagramWriter } from '../batch/datagram-writer.js';
 import { Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
@@ -25,15 +25,6 @@ export interface ListInPlace {
   readonly payload: ArrayBuffer;
   /** Writes the table of the datagrams up to the first that breaks a rule. */
   pack(arena: Arena, destination: Destination): void;
-}
-
-/** The arena of this thread: a send is synchronous, so one is enough. */
-let shared: Arena | undefined;
-
-/** The thread's arena; a new one where what packs it, such as a getter of the list, sends in turn. */
-function freeArena(): Arena {
-  if (shared === undefined || shared.isPacking) shared = new Arena();
-  return shared;
 }
 
 /**
@@ -164,6 +155,21 @@ export class OutgoingDatagramStream {
     if (arena.count === 0) throw refusalError(arena.refusal, 'send(), datagram 0', arena.culprit, this.#destination);
     const taken = this.#deliver(descriptor, arena, list.payload, false);
     return COUNTS[taken]!;
+  }
+
+  /**
+   * @internal As `send`, of what the arena holds, and with no permit: 0.3 has none. How many datagrams were accepted; 0 where the
+   * socket has no room. Throws only where the first met an error, or small sends that stayed behind have met one, which is told once.
+   */
+  deliver(arena: Arena, payload: ArrayBuffer): number {
+    const descriptor = this.#live('send');
+    if (this.#behind !== undefined && !this.#seesTo(this.#behind)) return 0;
+    return this.#deliver(descriptor, arena, payload, false);
+  }
+
+  /** @internal Whether the datagrams of an ordinary send or two may wait for others here. */
+  get writesBehind(): boolean {
+    return this.#writeBehind !== undefined;
   }
 
   /**

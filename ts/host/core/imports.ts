@@ -35,14 +35,17 @@ export function attachCoreForms(
   }
 }
 
-/** Where the function of that WIT name stands: `[method]udp-socket.start-bind` is `UdpSocket.prototype.startBind`. */
+/**
+ * Where the function of that WIT name stands: `[method]udp-socket.start-bind` is `UdpSocket.prototype.startBind`,
+ * `[static]udp-socket.create` is `UdpSocket.create`.
+ */
 export function functionOf(exports: object, name: string): { holder: Record<string, object>; key: string } {
-  const [, type, method] = /^\[method\](.*)\.(.*)$/.exec(name) ?? [];
+  const [, kind, type, method] = /^\[(method|static)\](.*)\.(.*)$/.exec(name) ?? [];
   if (type === undefined || method === undefined)
     return { holder: exports as Record<string, object>, key: camel(name) };
   const className = camel(type).replace(/^./, (letter) => letter.toUpperCase());
-  const { prototype } = (exports as Record<string, { prototype: Record<string, object> }>)[className]!;
-  return { holder: prototype, key: camel(method) };
+  const its = (exports as Record<string, { prototype: Record<string, object> }>)[className]!;
+  return { holder: kind === 'static' ? (its as never) : its.prototype, key: camel(method) };
 }
 
 const camel = (name: string) => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());

@@ -41,6 +41,11 @@ export class GuestMemory {
     return start;
   }
 
+  /** Whether the guest has given its allocator. */
+  get canAllocate(): boolean {
+    return this.#realloc !== undefined;
+  }
+
   /** A new block of the guest's, which the guest frees. */
   allocate(length: number, alignment: number): number {
     if (this.#realloc === undefined)

@@ -1,0 +1,94 @@
+import { caseOf, type ErrorCase, SocketError } from '../errors.js';
+import type { IpAddressFamily, IpSocketAddress } from '../rules/address.js';
+import { AsyncUdpSocket } from '../socket/async-udp-socket.js';
+import { cabiRep, dropOf, type GuestContext, type GuestResource, guestResources } from './guest.js';
+import type { Resource } from './resource-table.js';
+
+/** The error-code of 0.3 as jco takes it; `other` brings the text of the error. */
+type ErrorVariant = { tag: Exclude<ErrorCase, 'other'> } | { tag: 'other'; val: string | undefined };
+
+/** An error result of 0.3: jco turns a thrown value with an own `payload` into the err case. */
+class ErrorResult extends Error {
+  readonly payload: ErrorVariant;
+
+  constructor(error: SocketError) {
+    super(error.message, { cause: error });
+    const tag = caseOf(error);
+    this.payload = tag === 'other' ? { tag, val: error.message } : { tag };
+  }
+}
+ErrorResult.prototype.name = 'SocketError';
+
+/** Passes on what a call throws: an error result as one of 0.3. */
+function rethrow(error: unknown): never {
+  throw error instanceof SocketError ? new ErrorResult(error) : error;
+}
+
+function result<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    return rethrow(error);
+  }
+}
+
+/** wasi:sockets/types@0.3 as far as UDP goes, in the conventions of jco. */
+export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing' | 'sockets'>) {
+  const { table } = context;
+  const Guest = guestResources(dropOf(context));
+  const socketOf = (self: GuestResource) => table.get(self[cabiRep] as Resource<AsyncUdpSocket>, AsyncUdpSocket);
+
+  class UdpSocket extends Guest {
+    static create(family: IpAddressFamily): UdpSocket {
+      return result(() => {
+        table.demand(1);
+        return new UdpSocket(table.push(context.sockets.openAsync(family)));
+      });
+    }
+    bind(local: IpSocketAddress): void {
+      result(() => socketOf(this).bind(local));
+    }
+    connect(remote: IpSocketAddress): void {
+      result(() => socketOf(this).connect(remote));
+    }
+    disconnect(): void {
+      result(() => socketOf(this).disconnect());
+    }
+    async send(data: Uint8Array, remoteAddress?: IpSocketAddress): Promise<void> {
+      await socketOf(this).send(data, remoteAddress).catch(rethrow);
+    }
+    async receive(): Promise<[Uint8Array, IpSocketAddress]> {
+      const { data, remoteAddress } = await socketOf(this).receive().catch(rethrow);
+      return [data, remoteAddress];
+    }
+    getLocalAddress(): IpSocketAddress {
+      return result(() => socketOf(this).getLocalAddress());
+    }
+    getRemoteAddress(): IpSocketAddress {
+      return result(() => socketOf(this).getRemoteAddress());
+    }
+    getAddressFamily(): IpAddressFamily {
+      return socketOf(this).getAddressFamily();
+    }
+    getUnicastHopLimit(): number {
+      return result(() => socketOf(this).getUnicastHopLimit());
+    }
+    setUnicastHopLimit(value: number): void {
+      result(() => socketOf(this).setUnicastHopLimit(value));
+    }
+    getReceiveBufferSize(): bigint {
+      return result(() => socketOf(this).getReceiveBufferSize());
+    }
+    setReceiveBufferSize(value: bigint): void {
+      result(() => socketOf(this).setReceiveBufferSize(value));
+    }
+    getSendBufferSize(): bigint {
+      return result(() => socketOf(this).getSendBufferSize());
+    }
+    setSendBufferSize(value: bigint): void {
+      result(() => socketOf(this).setSendBufferSize(value));
+    }
+  }
+
+  return { UdpSocket };
+}
