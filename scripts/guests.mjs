@@ -1,6 +1,7 @@
 /**
  * Builds the guest components into build/guests/: each NAME.c of the folders below becomes NAME.wasm, a component
- * for wasi:cli/run whose socket imports come from wasi-udp.h. Builds only what has changed. Needs clang and lld with a wasm32
+ * for wasi:cli/run whose socket imports come from wasi-udp.h. One with a NAME.wit beside it is a component of WASI 0.3, with the
+ * world `guest` of that file. Builds only what has changed. Needs clang and lld with a wasm32
  * target and wasi-libc; on Debian, as root, it installs them. `node scripts/guests.mjs` prints what it built.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -12,8 +13,8 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const at = (...parts) => path.join(root, ...parts);
 const out = at('build', 'guests');
 
-/** Where guests are: those of the tests, the example, those of the benchmark. */
-const FOLDERS = ['guests', 'examples/guest', 'bench/guests'];
+/** Where guests are: those of the tests, the example, those of the benchmark; a folder `async` has those of WASI 0.3. */
+const FOLDERS = ['guests', 'guests/async', 'examples/guest', 'bench/guests', 'bench/guests/async'];
 
 /** The packages of Debian that compile C to WebAssembly. */
 const PACKAGES = ['clang', 'lld', 'wasi-libc', 'libclang-rt-14-dev-wasm32'];
@@ -42,11 +43,15 @@ world guest {
 }
 `;
 
+const ASYNC_VERSION = '0.3.0';
+
 /** Builds what is out of date; the paths of all components by name. Throws an Error that says what is missing. */
 export async function guests() {
-  const files = FOLDERS.flatMap((folder) => fs.readdirSync(at(folder)).map((file) => at(folder, file)));
+  const files = FOLDERS.filter((folder) => fs.existsSync(at(folder))).flatMap((folder) =>
+    fs.readdirSync(at(folder)).map((file) => at(folder, file)),
+  );
   const sources = files.filter((file) => file.endsWith('.c'));
-  const shared = [...files.filter((file) => file.endsWith('.h')), fileURLToPath(import.meta.url)];
+  const shared = [...files.filter((file) => /\.(h|wit)$/.test(file)), fileURLToPath(import.meta.url)];
   const newest = Math.max(...shared.map(modified));
   const components = {};
   for (const source of sources) {
@@ -63,29 +68,33 @@ function modified(file) {
   return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
-/** Compiles a guest, tells its world, and wraps it with jco's adapter for wasi-libc's WASI preview 1 calls. */
+/** Compiles a guest, tells its world, and wraps it; one of 0.2 with jco's adapter for wasi-libc's WASI preview 1 calls. */
 async function build(source, component) {
   const { componentEmbed, componentNew, preview1AdapterCommandPath } = await import('@bytecodealliance/jco');
   const core = component.replace(/\.wasm$/, '.core.wasm');
-  execFileSync('clang', [...CLANG_FLAGS, source, '-o', core], { stdio: ['ignore', 'inherit', 'inherit'] });
-  const embedded = await componentEmbed({ binary: fs.readFileSync(core), witSource: witSource(), world: 'guest' });
-  const adapter = fs.readFileSync(preview1AdapterCommandPath());
-  const bytes = await componentNew(embedded, [['wasi_snapshot_preview1', adapter]]);
+  const world = source.replace(/\.c$/, '.wit');
+  const isAsync = fs.existsSync(world);
+  const flags = isAsync ? ['-Wl,--no-entry'] : [];
+  execFileSync('clang', [...CLANG_FLAGS, ...flags, source, '-o', core], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const witSource = isAsync
+    ? fs.readFileSync(world, 'utf8') + packages(ASYNC_VERSION, ['clocks', 'sockets', 'cli', 'filesystem', 'random'])
+    : WORLD + packages(VERSION, ['io', 'clocks', 'sockets', 'cli', 'filesystem', 'random']);
+  const embedded = await componentEmbed({ binary: fs.readFileSync(core), witSource, world: 'guest' });
+  // What a guest of 0.3 uses of wasi-libc makes no calls.
+  const adapters = isAsync ? [] : [['wasi_snapshot_preview1', fs.readFileSync(preview1AdapterCommandPath())]];
+  const bytes = await componentNew(embedded, adapters);
   // Renamed into place, so that nobody reads half a component.
   fs.writeFileSync(`${component}.${process.pid}`, bytes);
   fs.renameSync(`${component}.${process.pid}`, component);
 }
 
-/** The world, and the packages that it names, which jco brings, as one WIT text. */
-function witSource() {
-  const builtin = at('node_modules/@bytecodealliance/jco/lib/wit/builtin', VERSION);
-  const nested = ['wasi-io', 'wasi-clocks', 'wasi-sockets', 'wasi-cli', 'wasi-filesystem', 'wasi-random'].map(
-    (name) => {
-      const text = fs.readFileSync(path.join(builtin, name, 'package.wit'), 'utf8');
-      return `${text.replace(/^(package [^;]+);/m, '$1 {')}}\n`;
-    },
-  );
-  return WORLD + nested.join('');
+/** Packages of WASI that jco brings, as WIT text that nests them. */
+function packages(version, names) {
+  const builtin = at('node_modules/@bytecodealliance/jco/lib/wit/builtin', version);
+  return names
+    .map((name) => fs.readFileSync(path.join(builtin, `wasi-${name}`, 'package.wit'), 'utf8'))
+    .map((text) => `${text.replace(/^(package [^;]+);/m, '$1 {')}}\n`)
+    .join('');
 }
 
 let isClangThere = false;
