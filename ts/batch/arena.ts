@@ -303,6 +303,24 @@ export class Arena {
     }
   }
 
+  /** Makes a datagram of `length` bytes at `offset` of another payload, to the address of that index. */
+  refer(offset: number, length: number, index: number): void {
+    const { entries, used } = this;
+    let word = (used - 1) * ENTRY_WORDS;
+    const isAlike = used > 0 && entries[word + 1] === length && (entries[word + 2]! | 0) === index;
+    if (isAlike && entries[word]! + length * entries[word + 3]! === offset) {
+      entries[word + 3]! += 1;
+    } else {
+      word += ENTRY_WORDS;
+      entries[word] = offset;
+      entries[word + 1] = length;
+      entries[word + 2] = index;
+      entries[word + 3] = 1;
+      this.used = used + 1;
+    }
+    this.count += 1;
+  }
+
   /** Makes datagrams of `length` bytes each of what lies at `position`, to the address that was named last. */
   #take(length: number, count = 1): void {
     const { entries, position, used } = this;

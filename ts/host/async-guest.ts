@@ -32,8 +32,44 @@ function result<T>(call: () => T): T {
   }
 }
 
+/** What the ordinary calls and the fast way know of each other. */
+export class Crossings {
+  /** For sockets of no guest's: what their next call that waits returns. */
+  readonly bells = new Map<AsyncUdpSocket, Promise<never>>();
+  #created: AsyncUdpSocket | undefined;
+  /** What `create` has returned last, which jco passes on to its guest next. */
+  #fresh: object | undefined;
+  /** Whether every socket of the guests is one that `create` has given them. */
+  isPlain = true;
+
+  creates<T extends object>(socket: AsyncUdpSocket, object: T): T {
+    this.#created = socket;
+    this.#fresh = object;
+    return object;
+  }
+
+  /** jco passes a guest an object. */
+  passes(object: unknown): void {
+    if (object !== this.#fresh) this.isPlain = false;
+  }
+
+  /** The socket that was created last, once. */
+  takeCreated(): AsyncUdpSocket | undefined {
+    const socket = this.#created;
+    this.#created = undefined;
+    return socket;
+  }
+
+  /** The promise that a call of the socket returns in place of its own. */
+  bellOf(socket: AsyncUdpSocket): Promise<never> | undefined {
+    const bell = this.bells.get(socket);
+    if (bell !== undefined) this.bells.delete(socket);
+    return bell;
+  }
+}
+
 /** wasi:sockets/types@0.3 as far as UDP goes, in the conventions of jco. */
-export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing' | 'sockets'>) {
+export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing' | 'sockets'>, crossings: Crossings) {
   const { table } = context;
   const Guest = guestResources(dropOf(context));
   const socketOf = (self: GuestResource) => table.get(self[cabiRep] as Resource<AsyncUdpSocket>, AsyncUdpSocket);
@@ -42,8 +78,14 @@ export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing'
     static create(family: IpAddressFamily): UdpSocket {
       return result(() => {
         table.demand(1);
-        return new UdpSocket(table.push(context.sockets.openAsync(family)));
+        const socket = context.sockets.openAsync(family);
+        return crossings.creates(socket, new UdpSocket(table.push(socket)));
       });
+    }
+    /** jco asks whether an object is a socket where it passes it to a guest. */
+    static override [Symbol.hasInstance](value: unknown): boolean {
+      crossings.passes(value);
+      return Function.prototype[Symbol.hasInstance].call(UdpSocket, value);
     }
     bind(local: IpSocketAddress): void {
       result(() => socketOf(this).bind(local));
@@ -55,10 +97,12 @@ export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing'
       result(() => socketOf(this).disconnect());
     }
     async send(data: Uint8Array, remoteAddress?: IpSocketAddress): Promise<void> {
-      await socketOf(this).send(data, remoteAddress).catch(rethrow);
+      const socket = socketOf(this);
+      await (crossings.bellOf(socket) ?? socket.send(data, remoteAddress)).catch(rethrow);
     }
     async receive(): Promise<[Uint8Array, IpSocketAddress]> {
-      const { data, remoteAddress } = await socketOf(this).receive().catch(rethrow);
+      const socket = socketOf(this);
+      const { data, remoteAddress } = await (crossings.bellOf(socket) ?? socket.receive()).catch(rethrow);
       return [data, remoteAddress];
     }
     getLocalAddress(): IpSocketAddress {

@@ -1,11 +1,14 @@
 import type { Pollable } from '../readiness/pollable.js';
 import { type Allow, policyOf } from '../rules/policy.js';
 import { WriteBehind } from '../socket/write-behind.js';
-import { asyncInterfaces } from './async-guest.js';
+import { asyncInterfaces, Crossings } from './async-guest.js';
 import { attend, attentive } from './attention.js';
 import { asyncSocketForms } from './core/async-functions.js';
 import { coreForms } from './core/functions.js';
+import type { JcoHandles } from './core/handles.js';
 import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
+import { type CoreInstance, type FastHost, type Imports, instantiateCore, type Way } from './core/instantiate.js';
+import type { LinearMemory } from './core/memory.js';
 import { dropOf, guestInterfaces } from './guest.js';
 import { blockingPoll, guestPoll, type MixedPoll } from './guest-poll.js';
 import { GuestSockets } from './guest-sockets.js';
@@ -56,6 +59,14 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
    * lists are read and written where the guest has them. `WebAssembly.instantiate(module, host.coreImports(...))` runs it.
    */
   coreImports(options: CoreImportsOptions): CoreImports;
+  /**
+   * The third argument of the `instantiate` that jco makes of a component of 0.3: its sends and receives are then served in its own
+   * memory, those in flight leave as one batch, and it is woken by the event loop. Where that cannot be done, jco's own way is taken;
+   * `ways` says which, and why.
+   */
+  instantiateCore(module: object, imports?: Imports): CoreInstance;
+  /** How each core module of 0.3 was served, in the order of their instantiation. */
+  readonly ways: readonly Way[];
   /** Resolves when what the guest's sends have left behind (`writeBehind`) is sent or refused. */
   flush(): Promise<void>;
   /** All of it as an import object for jco's `instantiate`; spread it over the shim's. */
@@ -102,7 +113,8 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     });
   };
   const interfaces = guestInterfaces({ ...context, pollable });
-  const types = asyncInterfaces(context);
+  const crossings = new Crossings();
+  const types = asyncInterfaces(context, crossings);
   const clock = monotonicClock(pollable);
   const wall = wallClock();
   const asyncClock = asyncMonotonicClock(() => behind?.leave());
@@ -126,7 +138,17 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   attach('wasi:sockets/instance-network', interfaces.instanceNetwork);
   attach('wasi:sockets/udp', interfaces.udp);
   attach('wasi:clocks/wall-clock', wall);
-  attachCoreForms(table, drop, asyncForms, types);
+  const seen = new WeakMap<LinearMemory, JcoHandles>();
+  attachCoreForms(table, drop, asyncForms, types, seen);
+  const ways: Way[] = [];
+  const fast: FastHost = {
+    handlesOf: (memory) => seen.get(memory),
+    created: () => crossings.takeCreated(),
+    isPlain: () => crossings.isPlain,
+    ring: (socket, promise) => crossings.bells.set(socket, promise),
+    beforeWait: () => behind?.leave(),
+    note: (way) => ways.push(way),
+  };
   // Another host's pollables are objects, which a core form never sees; but `poll` sees the numbers that they stand for.
   if (neighbours.pollable === undefined) {
     attach('subscribe', interfaces.udp);
@@ -146,6 +168,8 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
       return policy?.refused ?? 0;
     },
     coreImports: (core) => coreImports(table, forms, core),
+    instantiateCore: (module, imports) => instantiateCore(fast, module, imports),
+    ways,
     flush: async () => behind?.flush(),
     imports: () => ({
       'wasi:sockets/udp': interfaces.udp,

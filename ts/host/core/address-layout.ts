@@ -45,9 +45,13 @@ export function sameInMemory(words: Uint32Array, one: number, other: number): bo
   return true;
 }
 
-/** Writes the slot at word `at` as an ip-socket-address at a pointer of the guest's memory. */
-export function writeAddress(slots: Uint32Array, at: number, memory: GuestMemory, pointer: number): void {
-  const { words } = memory;
+/** Writes the slot at word `at` as an ip-socket-address at a pointer of a guest's memory, seen as words. */
+export function writeAddress(
+  slots: Uint32Array,
+  at: number,
+  { words }: Pick<GuestMemory, 'words'>,
+  pointer: number,
+): void {
   const to = pointer >>> 2;
   if (slots[at] === 4) {
     words[to] = 0;

@@ -17,19 +17,20 @@ interface JcoOptions {
   resourceTables?: JcoTable[];
 }
 
-/** Gives the functions of an interface in jco's conventions their core forms. */
+/** Gives the functions of an interface in jco's conventions their core forms. `seen` is told the handles of each guest. */
 export function attachCoreForms(
   table: ResourceTable,
   drop: Drop,
   forms: Record<string, CoreForm>,
   exports: object,
+  seen?: WeakMap<LinearMemory, JcoHandles>,
 ): void {
   for (const [name, form] of Object.entries(forms)) {
-    const lower = ({ memory, realloc, resourceTables = [] }: JcoOptions) =>
-      form.lower({
-        memory: new GuestMemory(() => memory ?? noMemory(), realloc),
-        handles: new JcoHandles(table, drop, resourceTables, form.only),
-      });
+    const lower = ({ memory, realloc, resourceTables = [] }: JcoOptions) => {
+      const handles = new JcoHandles(table, drop, resourceTables, form.only);
+      if (memory !== undefined) seen?.set(memory, handles);
+      return form.lower({ memory: new GuestMemory(() => memory ?? noMemory(), realloc), handles });
+    };
     const { holder, key } = functionOf(exports, name);
     Object.defineProperty(holder[key]!, cabiLower, { value: lower });
   }

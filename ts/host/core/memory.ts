@@ -41,6 +41,11 @@ export class GuestMemory {
     return start;
   }
 
+  /** The memory itself. */
+  get source(): LinearMemory {
+    return this.#memory();
+  }
+
   /** Whether the guest has given its allocator. */
   get canAllocate(): boolean {
     return this.#realloc !== undefined;
