@@ -6,7 +6,7 @@ import { attend, attentive } from './attention.js';
 import { asyncSocketForms } from './core/async-functions.js';
 import { coreForms } from './core/functions.js';
 import type { JcoHandles } from './core/handles.js';
-import { attachCoreForms, type CoreImports, type CoreImportsOptions, coreImports } from './core/imports.js';
+import { attachCoreForms, type CoreImports, type CoreImportsOptions, callAsync, coreImports } from './core/imports.js';
 import { type CoreInstance, type FastHost, type Imports, instantiateCore, type Way } from './core/instantiate.js';
 import type { LinearMemory } from './core/memory.js';
 import { dropOf, guestInterfaces } from './guest.js';
@@ -59,6 +59,12 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
    * lists are read and written where the guest has them. `WebAssembly.instantiate(module, host.coreImports(...))` runs it.
    */
   coreImports(options: CoreImportsOptions): CoreImports;
+  /**
+   * Calls an async-lifted export of a core module of 0.3, with its callback, to its end: of a module that was instantiated with what
+   * `coreImports` gave. `name`: the export's own, such as `wasi:cli/run@0.3.0#run`. What it returns, it gives to the function that
+   * it imports as `[task-return]`, which is the caller's to add to the imports. Rejects where the guest traps.
+   */
+  callAsync(imports: CoreImports, exports: Record<string, unknown>, name: string, ...values: unknown[]): Promise<void>;
   /**
    * The third argument of the `instantiate` that jco makes of a component of 0.3: its sends and receives are then served in its own
    * memory, those in flight leave as one batch, and it is woken by the event loop. Where that cannot be done, jco's own way is taken;
@@ -167,7 +173,9 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     get refused() {
       return policy?.refused ?? 0;
     },
-    coreImports: (core) => coreImports(table, forms, core),
+    coreImports: (core) =>
+      coreImports(table, forms, { forms: asyncForms, drop, beforeWait: () => behind?.leave() }, core),
+    callAsync: (imports, exports, name, ...values) => callAsync(imports, exports, name, values),
     instantiateCore: (module, imports) => instantiateCore(fast, module, imports),
     ways,
     flush: async () => behind?.flush(),

@@ -1,6 +1,8 @@
 import { Trap } from '../../errors.js';
+import { show } from '../../rules/address.js';
 import type { Drop } from '../guest.js';
 import type { ResourceTable } from '../resource-table.js';
+import { CoreTasks } from './core-tasks.js';
 import type { CoreForm, CoreFunction, coreForms } from './functions.js';
 import { JcoHandles, type JcoTable, PlainHandles } from './handles.js';
 import { GuestMemory, type LinearMemory, type Realloc } from './memory.js';
@@ -60,16 +62,33 @@ export interface CoreImportsOptions {
   memory: LinearMemory | (() => LinearMemory);
   /** The guest's `cabi_realloc`; needed where it receives or polls. */
   realloc?: Realloc;
-  /** The version in the module's import names. Default: 0.2.12. */
+  /** The version of 0.2 in the module's import names. Default: 0.2.12. */
   version?: string;
+  /** The version of 0.3 in the module's import names. Default: 0.3.0. */
+  asyncVersion?: string;
 }
 
 /** The imports of a core module: what it imports before a component is made of it. */
 export type CoreImports = Record<string, Record<string, CoreFunction>>;
 
+/** The tasks of the core modules that these imports are for. */
+const tasksOf = new WeakMap<CoreImports, CoreTasks>();
+
+/** What core functions of 0.3 stand on. */
+export interface AsyncForms {
+  readonly forms: Record<string, CoreForm>;
+  readonly drop: Drop;
+  readonly beforeWait: () => void;
+}
+
 /** The core functions of all interfaces, with the table's own handles. */
-export function coreImports(table: ResourceTable, forms: Forms, options: CoreImportsOptions): CoreImports {
-  const { memory, realloc, version = '0.2.12' } = options;
+export function coreImports(
+  table: ResourceTable,
+  forms: Forms,
+  { forms: asyncForms, drop, beforeWait }: AsyncForms,
+  options: CoreImportsOptions,
+): CoreImports {
+  const { memory, realloc, version = '0.2.12', asyncVersion = '0.3.0' } = options;
   const abi = {
     memory: new GuestMemory(typeof memory === 'function' ? memory : () => memory, realloc),
     handles: new PlainHandles(table),
@@ -77,7 +96,13 @@ export function coreImports(table: ResourceTable, forms: Forms, options: CoreImp
   const lowered = (group: Record<string, CoreForm>) =>
     Object.fromEntries(Object.entries(group).map(([name, form]) => [name, form.lower(abi)]));
   const { subscribe, pollable, drops, ...interfaces } = forms;
-  const imports: CoreImports = {};
+  const tasks = new CoreTasks(abi.memory, abi.handles, drop, beforeWait);
+  const { now } = lowered(forms['wasi:clocks/monotonic-clock']);
+  const imports: CoreImports = {
+    $root: tasks.builtins,
+    [`wasi:sockets/types@${asyncVersion}`]: { ...lowered(asyncForms), ...tasks.sockets },
+    [`wasi:clocks/monotonic-clock@${asyncVersion}`]: { now: now!, 'get-resolution': () => 1n, ...tasks.clock },
+  };
   for (const [name, group] of [
     ...Object.entries(interfaces),
     ['wasi:sockets/udp', subscribe] as const,
@@ -86,5 +111,24 @@ export function coreImports(table: ResourceTable, forms: Forms, options: CoreImp
   ]) {
     imports[`${name}@${version}`] = { ...imports[`${name}@${version}`], ...lowered(group) };
   }
+  tasksOf.set(imports, tasks);
   return imports;
+}
+
+/** Calls an async-lifted export of a core module that was instantiated with these imports; see `UdpHost.callAsync`. */
+export async function callAsync(
+  imports: CoreImports,
+  exports: Record<string, unknown>,
+  name: string,
+  values: readonly unknown[],
+): Promise<void> {
+  const tasks = tasksOf.get(imports);
+  if (tasks === undefined)
+    throw new TypeError(`callAsync() takes what coreImports() gave, got ${show(imports)}: pass the same object`);
+  const [start, callback] = ['', '[callback]'].map((prefix) => exports[`${prefix}[async-lift]${name}`]);
+  if (typeof start !== 'function' || typeof callback !== 'function')
+    throw new TypeError(
+      `callAsync() calls an export that is async-lifted with a callback, got ${show(name)}: name one`,
+    );
+  await tasks.call(start as CoreFunction, callback as never, values);
 }
