@@ -139,7 +139,6 @@ export class CoreTasks {
     const subtasks = this.#subtasks;
     const slice = (act: () => number): number => {
       this.#context = context;
-      subtasks.beginTurn();
       subtasks.isInSlice = true;
       try {
         return act();
@@ -154,6 +153,7 @@ export class CoreTasks {
       if (code === YIELD) {
         subtasks.flush();
         await new Promise<void>((resolve) => setImmediate(resolve));
+        subtasks.beginTurn();
         status = slice(() => callback(0, 0, 0));
         continue;
       }
@@ -175,16 +175,14 @@ export class CoreTasks {
 
   /** Resolves once the set may have an event, and others had their turn where the guest has had its own. */
   async #until(set: WaitableSet): Promise<void> {
-    if (set.hasEvent) {
-      if (this.#subtasks.isTurnOver) await new Promise<void>((resolve) => setImmediate(resolve));
-      this.#subtasks.beginTurn();
-      return;
-    }
-    this.#beforeWait();
-    await new Promise<void>((resolve) => {
-      set.wake = resolve;
-    });
-    set.wake = undefined;
+    if (!set.hasEvent) {
+      this.#beforeWait();
+      await new Promise<void>((resolve) => {
+        set.wake = resolve;
+      });
+      set.wake = undefined;
+    } else if (this.#subtasks.isTurnOver) await new Promise<void>((resolve) => setImmediate(resolve));
+    else return;
     this.#subtasks.beginTurn();
   }
 }

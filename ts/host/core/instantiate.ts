@@ -317,7 +317,6 @@ class FastInstance implements CoreInstance {
         ...waits,
         begin: () => {
           this.#tasks += 1;
-          this.#subtasks.beginTurn();
           enter();
         },
         enter,
