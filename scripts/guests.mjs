@@ -76,9 +76,10 @@ async function build(source, component) {
   const isAsync = fs.existsSync(world);
   const flags = isAsync ? ['-Wl,--no-entry'] : [];
   execFileSync('clang', [...CLANG_FLAGS, ...flags, source, '-o', core], { stdio: ['ignore', 'inherit', 'inherit'] });
-  const witSource = isAsync
-    ? fs.readFileSync(world, 'utf8') + packages(ASYNC_VERSION, ['clocks', 'sockets', 'cli', 'filesystem', 'random'])
-    : WORLD + packages(VERSION, ['io', 'clocks', 'sockets', 'cli', 'filesystem', 'random']);
+  const old = packages(VERSION, ['io', 'clocks', 'sockets', 'cli', 'filesystem', 'random']);
+  const recent = packages(ASYNC_VERSION, ['clocks', 'sockets', 'cli', 'filesystem', 'random']);
+  // A component of 0.3 may import 0.2 as well.
+  const witSource = isAsync ? fs.readFileSync(world, 'utf8') + recent + old : WORLD + old;
   const embedded = await componentEmbed({ binary: fs.readFileSync(core), witSource, world: 'guest' });
   // What a guest of 0.3 uses of wasi-libc makes no calls.
   const adapters = isAsync ? [] : [['wasi_snapshot_preview1', fs.readFileSync(preview1AdapterCommandPath())]];
