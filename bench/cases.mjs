@@ -103,6 +103,30 @@ function guestReceivingSingly({ size, runs }) {
   return { kind: 'receive', name, receivers, size, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
 }
 
+/**
+ * A case of a guest of 0.3, which sends a datagram a call, and has `inFlight` calls in flight. By `bindings` that wit-bindgen
+ * generated it is in Rust, otherwise in C.
+ */
+function asyncGuest({ inFlight, gro = false, connected = false, bindings = false }) {
+  const what = bindings ? 'async guest by generated bindings' : 'async guest';
+  const name = [what, '64 B', `${inFlight} in flight`, ...(connected ? ['connected'] : []), gro ? 'GRO' : 'plain'].join(
+    ', ',
+  );
+  const senders = bindings
+    ? ['async-rust', 'async-rust-js', 'async-rust-wasmtime']
+    : ['async', ...(inFlight === 1 ? ['async-write-behind'] : []), 'async-js', 'async-shim', 'async-wasmtime'];
+  const raw = inFlight === 1 ? 'sendto' : 'segment';
+  const load = { sizes: [64], batch: inFlight, connected, destinations: 1, family: 4, gro, link: 'lo' };
+  return { kind: 'send', name, senders: [...senders, raw], ...load };
+}
+
+/** A case of a guest of 0.3 that receives one after the other. */
+function asyncReceiving({ runs }) {
+  const name = `async guest receives 64 B, burst 128, sent ${runs ? 'as runs' : 'one by one'}`;
+  const receivers = ['async', 'async-js', 'async-shim', 'async-wasmtime', 'recvfrom'];
+  return { kind: 'receive', name, receivers, size: 64, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
+}
+
 const echoAt = Object.fromEntries([500, 3000, 10_000, 20_000, 60_000].map((rate) => [rate, echo({ rate })]));
 const echoDeep = Object.fromEntries([1, 16, 64].map((depth) => [depth, echo({ depth })]));
 const echoCalls = { ...echo({ rate: 500 }), kind: 'calls', name: 'echo, system calls a query at 500 a second' };
@@ -135,6 +159,20 @@ const guestRuns1200 = guestReceiving({ size: 1200 });
 const guestRunsSingly = guestReceivingSingly({ size: 64, runs: true });
 const guestPlainlySingly = guestReceivingSingly({ size: 64, runs: false });
 
+const async1 = asyncGuest({ inFlight: 1 });
+const asyncGro1 = asyncGuest({ inFlight: 1, gro: true });
+const async64 = asyncGuest({ inFlight: 64 });
+const asyncGro64 = asyncGuest({ inFlight: 64, gro: true });
+const asyncBindings64 = asyncGuest({ inFlight: 64, gro: true, bindings: true });
+const asyncRuns = asyncReceiving({ runs: true });
+/** The round trip to a receive that waits: one query at a time. */
+const asyncEcho = {
+  kind: 'echo',
+  name: 'async guest answers, one query at a time',
+  servers: ['async', 'async-js', 'async-shim', 'async-wasmtime', 'epoll'],
+  load: 'depth 1',
+};
+
 /** The cases that have targets, those of one datagram at a time first: they are what programs mostly do. */
 export const HEADLINE = [
   ...Object.values(echoAt),
@@ -143,6 +181,7 @@ export const HEADLINE = [
   ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, batchOfOne],
   ...[runs64, runs1200, plainly64, plainly1200],
   ...[guest64, guest1200, guestGro64, guestGro1200, guestRuns64, guestRuns1200],
+  ...[async1, asyncGro1, async64, asyncGro64, asyncBindings64, asyncRuns, asyncEcho],
 ];
 
 /** What matters most: without the loads between the least and the most. */
@@ -154,6 +193,9 @@ export const QUICK = HEADLINE.filter(
 export const CHARTED = { plain64, plain1200, gro64, gro1200 };
 
 function* matrix() {
+  for (const inFlight of [1, 64]) yield asyncGuest({ inFlight, gro: inFlight > 1, connected: true });
+  for (const inFlight of [8, 1000]) yield asyncGuest({ inFlight, gro: true });
+  yield asyncReceiving({ runs: false });
   for (const family of [4, 6]) {
     for (const gro of [false, true]) {
       for (const mode of ['connected', 'one', 'sixteen', 'random']) {
@@ -223,6 +265,12 @@ export const TARGETS = [
   [guestGro1200, 'guest', 'quinn', 0.8],
   [guestRuns64, 'guest', 'guest-js', 3],
   [guestRuns1200, 'guest', 'guest-js', 3],
+  [async1, 'async', 'async-wasmtime', 1.7],
+  [async1, 'async', 'async-shim', 300],
+  [asyncGro64, 'async', 'async-wasmtime', 15],
+  [asyncBindings64, 'async-rust', 'async-rust-wasmtime', 6],
+  [asyncRuns, 'async', 'async-wasmtime', 3.5],
+  [row(asyncEcho, 'p50'), 'async', 'async-shim', 30],
 ].map(([{ name }, ours, peer, least]) => ({ case: name, ours, peer, least }));
 
 /** What something may take at most, in nanoseconds, or in system calls; `guest-alone` is a guest's send without its system call. */
@@ -234,4 +282,7 @@ export const LIMITS = [
   [guest64, 'guest-alone', 20],
   [guest1200, 'guest-alone', 20],
   [guestSingle, 'guest-alone', 1000],
+  [asyncGro64, 'async', 300],
+  [asyncGro1, 'async-write-behind', 400],
+  [row(asyncEcho, 'p50'), 'async', 200_000],
 ].map(([{ name }, ours, most]) => ({ case: name, ours, most, unit: name === echoCalls.name ? '' : ' ns' }));

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { programOf, RUNTIMES } from '../scripts/runtimes.mjs';
+import { WASMTIME } from '../scripts/wasmtime.mjs';
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const PEERS = path('../target/release/wasi-udp-peers');
@@ -13,6 +14,15 @@ const SERVER = path('server.mjs');
 const GUEST = path('guest.mjs');
 const GUEST_SENDER = path('../build/guests/bench-sender.wasm');
 const GUEST_RECEIVER = path('../build/guests/bench-receiver.wasm');
+const ASYNC_GUEST = path('async-guest.mjs');
+const ASYNC_COMPONENTS = {
+  c: path('../build/guests/bench-async.wasm'),
+  rust: path('../build/guests/bench-async-rust.wasm'),
+};
+const WASMTIME_0_3 = ['-W', 'component-model-async=y', '-S', 'p3=y'];
+
+/** Milliseconds after which a child that owes an answer is ended. */
+const PATIENCE = 60_000;
 
 /** A runtime: where scripts/runtimes.mjs keeps it, or from PATH; undefined where it is in neither. */
 function runtime(name) {
@@ -22,10 +32,23 @@ function runtime(name) {
 
 const bun = runtime('bun');
 const deno = runtime('deno');
-const wasmtime = runtime('wasmtime');
+const wasmtime = existsSync(WASMTIME) ? WASMTIME : runtime('wasmtime');
+
+/**
+ * The command of a guest of 0.3 that sends, receives or echoes: `async` and `async-HOST`, or `async-rust` and `async-rust-HOST` for
+ * the guest in Rust. Undefined where its runtime or its component is not here.
+ */
+function asyncGuest(name, role) {
+  const [, rust, host = ''] = /^async(-rust)?(-.+)?$/.exec(name);
+  const component = ASYNC_COMPONENTS[rust ? 'rust' : 'c'];
+  if (!existsSync(component)) return undefined;
+  if (host !== '-wasmtime') return [programOf('node24'), ASYNC_GUEST, `async${host}`, component, role];
+  return wasmtime && [wasmtime, 'run', ...WASMTIME_0_3, '-S', 'inherit-network', component, role];
+}
 
 /** The command of a sender; undefined where its runtime is not here. */
 function command(sender) {
+  if (sender.startsWith('async')) return asyncGuest(sender, 'send');
   if (sender === 'bun-sendMany') return bun && [bun, SENDER, sender];
   if (sender === 'deno-datagram') return deno && [deno, 'run', '-A', '--unstable-net', SENDER, sender];
   if (sender === 'wasmtime') return wasmtime && [wasmtime, 'run', '-S', 'inherit-network', GUEST_SENDER];
@@ -61,9 +84,15 @@ export class Child {
     throw new Error(line.slice('failed: '.length));
   }
 
-  ask(line) {
+  /** The answer to a line. Rejects where there is none, or none in time. */
+  async ask(line) {
     this.#process.stdin.write(`${line}\n`);
-    return this.line();
+    const timer = setTimeout(() => this.end(), PATIENCE);
+    try {
+      return await this.line();
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   get pid() {
@@ -107,13 +136,23 @@ export async function openReceiver({ family, gro, destinations, link }) {
   return { receiver, to: ports.map((port) => `${host}:${port}`).join(',') };
 }
 
-/** Starts a receiver that reads when it is asked; and its address. A guest's name may end in how many it asks for at most. */
+/**
+ * Starts a receiver that reads when it is asked; and its address. A guest's name may end in how many it asks for at most. Undefined
+ * where its runtime is not here.
+ */
 export async function openReader(name) {
+  const words = readerCommand(name);
+  if (words === undefined) return undefined;
+  const reader = new Child(words);
+  return { reader, to: `127.0.0.1:${await reader.firstLine()}` };
+}
+
+function readerCommand(name) {
+  if (name.startsWith('async')) return asyncGuest(name, 'receive');
   const raw = [PEERS, name.replace('-gro', ''), 'local=127.0.0.1:0', `gro=${name.endsWith('gro')}`];
   const [, guest, most = '1024'] = /^(guest.*?)(?:-by-(\d+))?$/.exec(name) ?? [];
   const node = guest ? [GUEST, guest, GUEST_RECEIVER, `most=${most}`] : [RECEIVER, name];
-  const reader = new Child(name.startsWith('recv') ? raw : [process.execPath, ...node]);
-  return { reader, to: `127.0.0.1:${await reader.firstLine()}` };
+  return name.startsWith('recv') ? raw : [process.execPath, ...node];
 }
 
 /** Starts the peer that tells how long datagrams take to arrive; and its address. */
@@ -124,16 +163,20 @@ export async function openArrivals() {
 
 /** Starts an echo server and the load for it; undefined where its runtime is not here. */
 export async function openServer(server) {
-  const words =
-    server === 'epoll'
-      ? [PEERS, 'epoll', 'local=127.0.0.1:0']
-      : [server === 'bun' ? bun : process.execPath, SERVER, server];
-  if (words[0] === undefined) return undefined;
+  const words = serverCommand(server);
+  if (words === undefined) return undefined;
   const child = new Child(words);
   const port = await child.firstLine();
   const queries = new Child([PEERS, 'queries', `to=127.0.0.1:${port}`, `pid=${child.pid}`]);
   await queries.firstLine();
   return { server, child, queries };
+}
+
+function serverCommand(server) {
+  if (server === 'epoll') return [PEERS, 'epoll', 'local=127.0.0.1:0'];
+  if (server === 'bun') return bun && [bun, SERVER, server];
+  if (server.startsWith('async')) return asyncGuest(server, 'echo');
+  return [process.execPath, SERVER, server];
 }
 
 /** Starts a sender of a case; undefined where its runtime is not here. */

@@ -13,6 +13,7 @@ import { cpus, release } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { guests } from '../scripts/guests.mjs';
+import { runtime } from '../scripts/runtimes.mjs';
 import { requireRust, root, setupOrExit } from '../scripts/setup.mjs';
 import { ALL, LIMITS, QUICK, TARGETS } from './cases.mjs';
 import { chart } from './chart.mjs';
@@ -21,6 +22,7 @@ import { closeVeth, openVeth } from './processes.mjs';
 import { measureReceive } from './receive.mjs';
 import { measureIdle, measureSend } from './send.mjs';
 import {
+  asyncTable,
   echoTable,
   guestReceiveTable,
   guestTable,
@@ -62,7 +64,10 @@ const report = await run();
 if (options.json) console.log(JSON.stringify(report, null, 2));
 else
   console.log(
-    [echoTable, singleTable, sendTable, receiveTable, guestTable, guestReceiveTable, targetTable, memoryTable]
+    [
+      ...[echoTable, singleTable, sendTable, receiveTable, guestTable, guestReceiveTable, asyncTable],
+      ...[targetTable, memoryTable],
+    ]
       .map((table) => table(report))
       .filter(Boolean)
       .join('\n\n'),
@@ -120,15 +125,12 @@ async function runCases(cases) {
   }
   const overVeth = cases.filter(({ link }) => link === 'veth' && !hasVeth);
   if (overVeth.length > 0) console.error(`skipped ${overVeth.length} cases over veth: they need root and iproute2`);
-  const ofGuests = cases.filter(({ name }) => name.startsWith('guest'));
-  const noGuests =
-    ofGuests.length > 0 &&
-    (await guests().then(
-      () => undefined,
-      ({ message }) => message,
-    ));
-  if (noGuests) console.error(`skipped ${ofGuests.length} cases of guests: ${noGuests}`);
-  const kept = cases.filter((case_) => !overVeth.includes(case_) && !(noGuests && ofGuests.includes(case_)));
+  const skipped = [
+    ...overVeth,
+    ...(await without('guests', cases.filter(isGuest), guests)),
+    ...(await without('guests of 0.3', cases.filter(isAsyncGuest), () => runtime('node24'))),
+  ];
+  const kept = cases.filter((case_) => !skipped.includes(case_));
   for (const [i, case_] of kept.entries()) {
     const left = i === 0 ? '' : `, ${Math.ceil(((performance.now() - started) / 1000 / i) * (kept.length - i))} s left`;
     progress(`${i + 1}/${kept.length} ${case_.name}${left}`);
@@ -138,6 +140,26 @@ async function runCases(cases) {
   }
   if (kept.length > 0) progress(`${kept.length} cases in ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
   return { measured, failures };
+}
+
+function isAsyncGuest({ name }) {
+  return name.startsWith('async guest');
+}
+
+function isGuest(case_) {
+  return case_.name.startsWith('guest') || isAsyncGuest(case_);
+}
+
+/** Has made what these cases need. Returns those that are to be skipped, since it cannot be: all, or none. */
+async function without(what, cases, make) {
+  if (cases.length === 0) return [];
+  try {
+    await make();
+    return [];
+  } catch ({ message }) {
+    console.error(`skipped ${cases.length} cases of ${what}: ${message}`);
+    return cases;
+  }
 }
 
 function progress(text) {

@@ -28,11 +28,11 @@ export async function measureSend(case_, { generations, warmUp, rounds, millisec
         if (failure) failures[name] = failure;
       }
       await receiver.ask('unread');
-      await Promise.all(senders.map(([name, child]) => failures[name] ?? child.ask(warmUp)));
+      await Promise.all(senders.map(([name, child]) => failures[name] ?? answerOf(child, warmUp)));
       for (let round = 0; round < rounds; round++) {
         for (const [name, child] of senders) {
           if (failures[name]) continue;
-          const answer = await child.ask(milliseconds);
+          const answer = await answerOf(child, milliseconds);
           if (answer.startsWith('failed')) failures[name] = answer;
           else nanoseconds[name] = Math.min(nanoseconds[name] ?? Number.POSITIVE_INFINITY, Number(answer));
         }
@@ -87,10 +87,15 @@ export async function measureIdle({ name, senders, load }, { warmUp, windows, wi
   return { rows: rows.medians(), failures };
 }
 
+/** The answer of a sender; one that ended has failed. */
+function answerOf(sender, line) {
+  return sender.ask(line).catch(({ message }) => `failed: ${message}`);
+}
+
 /** Sends one batch: what the kernel accepted must arrive, byte for byte. Returns why a sender is not worth measuring. */
 async function checkReceipt(sender, receiver, { sizes }) {
   const [, , droppedBefore] = (await receiver.ask('count')).split(' ');
-  const answer = await sender.ask('once');
+  const answer = await answerOf(sender, 'once');
   if (answer.startsWith('failed')) return answer;
   const accepted = Number(answer);
   const expected = [

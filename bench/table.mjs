@@ -56,6 +56,16 @@ export function guestReceiveTable(report) {
   }));
 }
 
+/** A row a case of a guest of 0.3, likewise. */
+export function asyncTable(report) {
+  return caseTable(report, isOf('async guest'), (of) => ({
+    'async: x shim': of['async-shim'] / of.async,
+    'x wasmtime': of['async-wasmtime'] / of.async,
+    'rust: x wasmtime': of['async-rust-wasmtime'] / of['async-rust'],
+    'write-behind: x async': of.async / of['async-write-behind'],
+  }));
+}
+
 /** Whether a row is of a case whose name begins so. */
 const isOf = (beginning) => (name) => name.startsWith(beginning);
 /** Whether a row is of no such case, and has who it is about. */
