@@ -45,6 +45,9 @@ world guest {
 
 const ASYNC_VERSION = '0.3.0';
 
+/** The packages of WASI that both versions have. */
+const PACKAGES_OF_WIT = ['clocks', 'sockets', 'cli', 'filesystem', 'random'];
+
 /** Builds what is out of date; the paths of all components by name. Throws an Error that says what is missing. */
 export async function guests() {
   const files = FOLDERS.filter((folder) => fs.existsSync(at(folder))).flatMap((folder) =>
@@ -76,10 +79,7 @@ async function build(source, component) {
   const isAsync = fs.existsSync(world);
   const flags = isAsync ? ['-Wl,--no-entry'] : [];
   execFileSync('clang', [...CLANG_FLAGS, ...flags, source, '-o', core], { stdio: ['ignore', 'inherit', 'inherit'] });
-  const old = packages(VERSION, ['io', 'clocks', 'sockets', 'cli', 'filesystem', 'random']);
-  const recent = packages(ASYNC_VERSION, ['clocks', 'sockets', 'cli', 'filesystem', 'random']);
-  // A component of 0.3 may import 0.2 as well.
-  const witSource = isAsync ? fs.readFileSync(world, 'utf8') + recent + old : WORLD + old;
+  const witSource = isAsync ? asyncWit(world) : WORLD + packages(VERSION, ['io', ...PACKAGES_OF_WIT]);
   const embedded = await componentEmbed({ binary: fs.readFileSync(core), witSource, world: 'guest' });
   // What a guest of 0.3 uses of wasi-libc makes no calls.
   const adapters = isAsync ? [] : [['wasi_snapshot_preview1', fs.readFileSync(preview1AdapterCommandPath())]];
@@ -87,6 +87,12 @@ async function build(source, component) {
   // Renamed into place, so that nobody reads half a component.
   fs.writeFileSync(`${component}.${process.pid}`, bytes);
   fs.renameSync(`${component}.${process.pid}`, component);
+}
+
+/** The text of a world's file with all that it may name, of 0.2 and of 0.3: a component may import both. */
+export function asyncWit(world) {
+  const text = fs.readFileSync(world, 'utf8');
+  return text + packages(ASYNC_VERSION, PACKAGES_OF_WIT) + packages(VERSION, ['io', ...PACKAGES_OF_WIT]);
 }
 
 /** Packages of WASI that jco brings, as WIT text that nests them. */
