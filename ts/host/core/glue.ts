@@ -22,6 +22,7 @@ export const wasm = (
       Suspending?: new (
         call: (...values: never[]) => Promise<unknown>,
       ) => CoreFunction;
+      promising?: (call: CoreFunction) => (...values: never[]) => Promise<unknown>;
     };
   }
 ).WebAssembly;

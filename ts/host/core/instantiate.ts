@@ -307,10 +307,8 @@ class FastInstance implements CoreInstance {
       if (!key.startsWith('[async-lift]')) continue;
       const params = callback && parametersOf(inner);
       if (params === undefined) continue;
-      // jco calls on a stack of its own, which may not be suspended, what it cannot see to call anything that waits.
-      const maySuspend = (function_: Marked) => function_._jcoMaySuspend !== false;
       const enter = () => {
-        this.#subtasks.isInSlice = maySuspend(functions.start) && maySuspend(functions.callback);
+        this.#subtasks.isInSlice = (functions.start as Marked)._jcoMaySuspend !== false;
       };
       const functions = slices(params, inner, callback!, {
         ...this.#globals,
@@ -324,7 +322,7 @@ class FastInstance implements CoreInstance {
         translate: (event, waitable, state) => this.#translate(event, waitable, state),
       });
       made[key] = functions.start;
-      made[`[callback]${key}`] = functions.callback;
+      made[`[callback]${key}`] = suspendable(functions.callback);
     }
     return made;
   }
@@ -421,6 +419,7 @@ class FastInstance implements CoreInstance {
     const former = [...this.#bells.values()].find((bell) => bell.set === set.number);
     if (former !== undefined) {
       this.#arm(former, set);
+      this.#handOver(former);
       return Step.Pass;
     }
     const hidden = this.#hide();
@@ -434,14 +433,18 @@ class FastInstance implements CoreInstance {
     return Step.Bell;
   }
 
-  /** Rings when the set has an event; at once, with others' turn between, where it has one, or may suspend again. */
+  /** Rings when the set has an event. */
   #arm(bell: Bell, set: WaitableSet): void {
-    const ring = () => {
+    set.wake = () => {
       set.wake = undefined;
       bell.ring();
     };
-    set.wake = ring;
-    if (set.hasEvent || (this.#tasks <= 1 && this.#foreign.size === 0)) setImmediate(ring);
+  }
+
+  /** jco waits with a bell: it rings soon where the instance is held for this task alone, or the guest has had its turn. */
+  #handOver(bell: Bell): void {
+    const set = this.#subtasks.set(bell.set);
+    if (set.hasEvent || (this.#tasks <= 1 && this.#foreign.size === 0)) setImmediate(() => set.wake?.());
   }
 
   /** A socket that the guest does not know of, for calls that only ring. */
@@ -473,6 +476,7 @@ class FastInstance implements CoreInstance {
     const handle = packed >>> 4;
     this.#bells.set(handle, bell);
     this.#root['[waitable-join]']!(handle as never, bell.set as never);
+    this.#handOver(bell);
     return 0;
   }
 
@@ -527,6 +531,18 @@ class FastInstance implements CoreInstance {
     this.#dropBell(handle);
     return 1;
   }
+}
+
+/**
+ * A callback that may suspend its stack. jco sees that of some that they call nothing that waits, and calls those on a stack that may
+ * not be suspended, by their `apply`; but ours wait behind them.
+ */
+function suspendable(callback: CoreFunction): CoreFunction {
+  const promising = wasm.promising!(callback);
+  return Object.defineProperties(callback, {
+    _jcoMaySuspend: { get: () => true, set: () => {} },
+    apply: { value: (_self: unknown, values: never[]) => promising(...values) },
+  });
 }
 
 /** A subtask of jco's that ends when we say so. */
