@@ -46,7 +46,8 @@ EXPORT("[async-lift]cancel-receives") uint32_t cancel_receives(uint32_t count) {
   return_receives(states, count + 1);
   return EXIT;
 }
-EXPORT("[callback][async-lift]cancel-receives") uint32_t proceed_receives(uint32_t event, uint32_t task, uint32_t state) {
+EXPORT("[callback][async-lift]cancel-receives")
+uint32_t proceed_receives(uint32_t event, uint32_t task, uint32_t state) {
   (void)event, (void)task, (void)state;
   __builtin_trap();
 }

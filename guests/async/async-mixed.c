@@ -23,8 +23,10 @@ typedef struct {
   socket_address remote;
 } old_outgoing;
 OLD("sockets/instance-network", "instance-network") handle old_network(void);
+OLD("sockets/network", "[resource-drop]network") void old_drop_network(handle);
 OLD("sockets/udp-create-socket", "create-udp-socket") void old_create(uint32_t family, old_result *);
-OLD("sockets/udp", "[method]udp-socket.start-bind") void old_start_bind(handle, handle network, FLAT_ADDRESS, old_result *);
+OLD("sockets/udp", "[method]udp-socket.start-bind")
+void old_start_bind(handle, handle network, FLAT_ADDRESS, old_result *);
 OLD("sockets/udp", "[method]udp-socket.finish-bind") void old_finish_bind(handle, old_result *);
 OLD("sockets/udp", "[method]udp-socket.local-address") void old_local_address(handle, result_address *);
 OLD("sockets/udp", "[method]udp-socket.stream") void old_stream(handle, uint32_t is_some, FLAT_ADDRESS, old_result *);
@@ -51,7 +53,9 @@ static void open_server(void) {
   server = result.words[0];
   socket_address any = loopback(IPV4, 0);
   flat_address local = flatten(&any), none = {{0}};
-  old_start_bind(server, old_network(), FLATTENED(local), &result);
+  handle network = old_network();
+  old_start_bind(server, network, FLATTENED(local), &result);
+  old_drop_network(network);
   CHECK(is_ok(&result));
   old_finish_bind(server, &result);
   CHECK(is_ok(&result));
