@@ -5,11 +5,11 @@ import {
   type HostOptions,
   type IpAddressFamily,
   type IpSocketAddress,
-  type Ipv6Address,
   type OutgoingDatagram,
   SocketError,
 } from '../../dist/index.js';
 import type { GuestApi } from './guest-api.js';
+import { FAMILIES, flat, GuestBlocks, RESULT } from './guest-blocks.js';
 
 /*
  * A guest's side of the canonical ABI, for tests: objects in jco's conventions over the host's core functions. Arguments are
@@ -18,43 +18,18 @@ import type { GuestApi } from './guest-api.js';
 
 type Core = (...values: (number | bigint)[]) => number | bigint | undefined;
 
-const NO_ADDRESS = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-const FAMILIES: IpAddressFamily[] = ['ipv4', 'ipv6'];
-
-/** Where results are written; lists and what is allocated come behind. */
-const RESULT = 64;
-const FIRST_BLOCK = 256;
-
-class GuestSide {
-  readonly #memory = new WebAssembly.Memory({ initial: 2 });
+class GuestSide extends GuestBlocks {
   readonly #imports: Record<string, Record<string, Core>>;
-  #next = FIRST_BLOCK;
 
   constructor(host: ReturnType<typeof createHost>) {
-    const realloc = (_pointer: number, _old: number, alignment: number, size: number) => this.allocate(alignment, size);
-    this.#imports = host.coreImports({ memory: this.#memory, realloc }) as never;
-  }
-
-  get view(): DataView {
-    return new DataView(this.#memory.buffer);
-  }
-
-  get bytes(): Uint8Array {
-    return new Uint8Array(this.#memory.buffer);
-  }
-
-  allocate(alignment: number, size: number): number {
-    const block = Math.ceil(this.#next / alignment) * alignment;
-    this.#next = block + size;
-    const missing = this.#next - this.#memory.buffer.byteLength;
-    if (missing > 0) this.#memory.grow(Math.ceil(missing / 65_536));
-    return block;
+    super();
+    this.#imports = host.coreImports({ memory: this.memory, realloc: this.realloc }) as never;
   }
 
   /** Calls a function of an interface, with everything of the call before forgotten. */
   call(from: string, name: string, ...values: (number | bigint)[]): number {
     const result = this.#imports[`wasi:${from}@0.2.12`]![name]!(...values);
-    this.#next = FIRST_BLOCK;
+    this.free();
     return result as number;
   }
 
@@ -64,33 +39,6 @@ class GuestSide {
     if (this.bytes[RESULT] === 0) return RESULT + at;
     const code = ERROR_CODES[this.bytes[RESULT + at]!] as ErrorCode;
     throw new SocketError(code, `${name}: the core function returned ${code}`);
-  }
-
-  readAddress(at: number): IpSocketAddress {
-    const { view } = this;
-    const port = view.getUint16(at + 4, true);
-    if (view.getUint8(at) === 0) {
-      return { tag: 'ipv4', val: { port, address: [...this.bytes.subarray(at + 6, at + 10)] as never } };
-    }
-    const address = Array.from({ length: 8 }, (_, i) => view.getUint16(at + 12 + 2 * i, true)) as Ipv6Address;
-    return {
-      tag: 'ipv6',
-      val: { port, flowInfo: view.getUint32(at + 8, true), address, scopeId: view.getUint32(at + 28, true) },
-    };
-  }
-
-  writeAddress({ tag, val }: IpSocketAddress, at: number): void {
-    const { view } = this;
-    // Padding is whatever it was: a host must not read it.
-    this.bytes.fill(0xee, at, at + 32);
-    view.setUint8(at, FAMILIES.indexOf(tag));
-    view.setUint16(at + 4, val.port, true);
-    if (tag === 'ipv4') this.bytes.set(val.address, at + 6);
-    else {
-      view.setUint32(at + 8, val.flowInfo, true);
-      for (const [i, group] of val.address.entries()) view.setUint16(at + 12 + 2 * i, group, true);
-      view.setUint32(at + 28, val.scopeId, true);
-    }
   }
 
   /** Writes a list of outgoing-datagram; its pointer. */
@@ -108,13 +56,6 @@ class GuestSide {
     }
     return pointer;
   }
-}
-
-function flat(address: IpSocketAddress | undefined): number[] {
-  if (address === undefined) return NO_ADDRESS;
-  const { tag, val } = address;
-  if (tag === 'ipv4') return [0, val.port, ...val.address, 0, 0, 0, 0, 0, 0];
-  return [1, val.port, val.flowInfo, ...val.address, val.scopeId];
 }
 
 /** A host as its core functions are called. */
