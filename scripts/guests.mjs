@@ -92,7 +92,7 @@ async function build(source, component) {
 /** The text of a world's file with all that it may name, of 0.2 and of 0.3: a component may import both. */
 export function asyncWit(world) {
   const text = fs.readFileSync(world, 'utf8');
-  return text + packages(ASYNC_VERSION, PACKAGES_OF_WIT) + packages(VERSION, ['io', ...PACKAGES_OF_WIT]);
+  return text + packages(ASYNC_VERSION, [...PACKAGES_OF_WIT, 'http']) + packages(VERSION, ['io', ...PACKAGES_OF_WIT]);
 }
 
 /** Packages of WASI that jco brings, as WIT text that nests them. */

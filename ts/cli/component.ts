@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { CacheError, ComponentCache, type Files } from './component-cache.js';
 import { tell } from './output.js';
 import { TEXT_URL } from './report.js';
+import { type World, worldOf } from './world.js';
 
 /** How jco is to translate a component. */
 export interface TranslationOptions {
@@ -12,8 +13,11 @@ export interface TranslationOptions {
   async: boolean;
 }
 
-/** A guest, ready to be instantiated with its imports; any number of times. */
-export type Instantiate = (imports: object) => Promise<Record<string, unknown>>;
+/** A guest, ready to be instantiated with its imports; any number of times. `instantiateCore`: in place of WebAssembly.instantiate. */
+export interface Instantiate {
+  (imports: object, instantiateCore?: unknown): Promise<Record<string, unknown>>;
+  readonly world: World;
+}
 
 /** `WebAssembly.compile`, which the types of Node.js leave to the DOM's. */
 const { compile } = (globalThis as unknown as { WebAssembly: { compile(bytes: Uint8Array): Promise<object> } })
@@ -23,8 +27,9 @@ const { compile } = (globalThis as unknown as { WebAssembly: { compile(bytes: Ui
 const WAITING_IMPORTS = ['wasi:io/poll#poll', 'wasi:io/poll#[method]pollable.block'];
 const WAITING_EXPORTS = ['wasi:cli/run#run'];
 
-/** The file that instantiates a component. */
+/** The file that instantiates a component, and that of its world in WIT. */
 const MODULE = 'component.js';
+const WORLD = 'component.wit';
 
 /** Loads a component from its file. What jco makes of it is kept, by the hash of all that goes into it. */
 export async function loadComponent(file: string, options: TranslationOptions): Promise<Instantiate> {
@@ -34,7 +39,9 @@ export async function loadComponent(file: string, options: TranslationOptions): 
   const module = Buffer.from(files.get(MODULE)!).toString('base64');
   const { instantiate } = await import(`${TEXT_URL}${module}`);
   const getCoreModule = async (name: string) => compile(files.get(name)!);
-  return (imports) => instantiate(getCoreModule, imports);
+  return Object.assign((imports: object, core?: unknown) => instantiate(getCoreModule, imports, core), {
+    world: worldOf(Buffer.from(files.get(WORLD)!).toString()),
+  });
 }
 
 /** The translation of a component, from the cache where it has it; a cache that cannot be used costs time, and a line. */
@@ -43,7 +50,7 @@ async function translated(component: Uint8Array, options: TranslationOptions): P
     await readFile(new URL('../package.json', import.meta.resolve('@bytecodealliance/jco')), 'utf8'),
   );
   const key = createHash('sha256')
-    .update(JSON.stringify({ version, ...options }))
+    .update(JSON.stringify({ version, files: [MODULE, WORLD], ...options }))
     .update(component)
     .digest('hex')
     .slice(0, 32);
@@ -61,12 +68,19 @@ function tellUnused(error: unknown): undefined {
 }
 
 async function translate(component: Uint8Array, options: TranslationOptions): Promise<Files> {
-  const { transpile } = await import('@bytecodealliance/jco');
+  const { componentWit, transpile } = await import('@bytecodealliance/jco');
   const { files } = await transpile(component, {
     name: 'component',
     instantiation: 'async',
-    importBindings: options.bindings,
+    importBindings: usesStreams(component) ? 'js' : options.bindings,
     ...(options.async ? { asyncMode: 'jspi', asyncImports: WAITING_IMPORTS, asyncExports: WAITING_EXPORTS } : {}),
   });
-  return new Map(Object.entries(files).filter(([name]) => /\.(js|wasm)$/.test(name)));
+  const kept = new Map(Object.entries(files).filter(([name]) => /\.(js|wasm)$/.test(name)));
+  return kept.set(WORLD, Buffer.from(await componentWit(component)));
+}
+
+/** Whether core modules import streams or futures of 0.3: jco has no `hybrid` bindings for functions that take or give some. */
+function usesStreams(component: Uint8Array): boolean {
+  const bytes = Buffer.from(component.buffer, component.byteOffset, component.byteLength);
+  return bytes.includes('[stream-') || bytes.includes('[future-');
 }

@@ -22,12 +22,15 @@ export function udpSockets(options: HostOptions = {}): UdpHost {
   return assembleHost(options, { pollable: shimPollable });
 }
 
+/** The interface of arguments and variables. */
+const ENVIRONMENT = 'wasi:cli/environment';
+
 export interface ShimHostOptions extends HostOptions {
   /** The shim for everything else. Default: `new WASIShim()`, which gives the guest what this process has. */
   shim?: { getImportObject(): object };
   /**
    * The shim of WASI 0.3, for components that import more of 0.3 than UDP and clocks:
-   * `import * as preview3 from '@bytecodealliance/preview3-shim'`. Default: none.
+   * `import * as preview3 from '@bytecodealliance/preview3-shim'`. Arguments and variables stay those of `shim`. Default: none.
    */
   preview3?: Preview3;
 }
@@ -58,6 +61,8 @@ export function createHost({ shim = new WASIShim(), preview3, ...options }: Shim
       const old = shim.getImportObject() as Record<string, object>;
       const recent = preview3 === undefined ? {} : preview3Interfaces(preview3);
       const given = preferred === '0.3' ? merged(old, recent) : merged(recent, old);
+      // Both versions have them by the same names, and only the shim of 0.2 has a sandbox of them.
+      given[ENVIRONMENT] = { ...recent[ENVIRONMENT], ...old[ENVIRONMENT] };
       const shims = behind === undefined ? given : attentiveShims(behind, given);
       // The shim's TCP knows its own networks only.
       const { 'wasi:sockets/network': network, 'wasi:sockets/instance-network': instance } = shims;
