@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { outputFailure } from './output.js';
 import { Failure } from './report.js';
 
@@ -31,5 +32,74 @@ export function writeAtOnce(ended: () => never): void {
       }
       return true;
     };
+  }
+}
+
+/** How long an output of 0.3 must be silent, once the guest has ended, to count as written: timers in a row, and milliseconds of each. */
+const SILENT_TICKS = 3;
+const TICK_MS = 5;
+
+/** The end of a stream of bytes that jco gives to the host. */
+interface StreamReader {
+  read(options: { count: number; rejectLength?: number }): Promise<{ value: Uint8Array; done: boolean }>;
+}
+
+/** A read of no bytes: jco answers it when the guest writes, and the write waits for a read that takes bytes. */
+const READ_OF_NOTHING = { count: 0, rejectLength: 2 ** 31 - 1 };
+const READ = { count: 64 * 1024 };
+
+/**
+ * Standard output and error of WASI 0.3: what a guest gives to its streams is written in order, and before its write returns.
+ * `failed` is told what the writing throws, and ends the guest.
+ */
+export class GuestOutputs {
+  readonly #failed: (error: unknown) => void;
+  /** How many streams have not ended, and how many chunks were written. */
+  #open = 0;
+  #written = 0;
+
+  constructor(failed: (error: unknown) => void) {
+    this.#failed = failed;
+  }
+
+  /** The interface `wasi:cli/stdout` or `wasi:cli/stderr` over an output. */
+  of(output: NodeJS.WriteStream) {
+    return {
+      writeViaStream: async (reader: StreamReader): Promise<{ tag: 'ok' } | { tag: 'err'; val: 'io' }> => {
+        this.#open += 1;
+        try {
+          for (;;) {
+            // Without it, a guest's writes return while the bytes lie in a read that is not full. A jco that has none refuses it.
+            await reader.read(READ_OF_NOTHING).catch(() => {});
+            const { value, done } = await reader.read(READ);
+            if (done) return { tag: 'ok' };
+            this.#write(output, value);
+          }
+        } catch {
+          return { tag: 'err', val: 'io' };
+        } finally {
+          this.#open -= 1;
+        }
+      },
+    };
+  }
+
+  #write(output: NodeJS.WriteStream, chunk: Uint8Array): void {
+    this.#written += 1;
+    try {
+      output.write(chunk);
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
+  }
+
+  /** Resolves when what the guest gave before it ended is written: it need not have closed its streams, or waited for them. */
+  async written(): Promise<void> {
+    for (let silent = 0, before = this.#written; this.#open > 0 && silent < SILENT_TICKS; silent++) {
+      await sleep(TICK_MS);
+      if (this.#written !== before) silent = -1;
+      before = this.#written;
+    }
   }
 }

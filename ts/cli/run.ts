@@ -9,14 +9,17 @@ interface RunOptions {
   allowReceive: string[];
   env: string[];
   writeBehind: boolean;
+  verbose: boolean;
 }
 
 const collect = (value: string, before: string[]) => [...before, value];
 
 export const command = new Command('run')
-  .description('Run a WebAssembly component that uses wasi:sockets/udp, with no network but what is allowed.')
+  .description(
+    'Run a WebAssembly component that uses UDP sockets of WASI, 0.2 or 0.3, with no network but what is allowed.',
+  )
   .usage(
-    'COMPONENT.wasm [--allow-send RULE] [--allow-bind RULE] [--allow-receive RULE] [--env K=V] [--write-behind] [-- ARGS]',
+    'COMPONENT.wasm [--allow-send RULE] [--allow-bind RULE] [--allow-receive RULE] [--env K=V] [--write-behind] [--verbose] [-- ARGS]',
   )
   .argument('<COMPONENT.wasm>', 'a component that exports wasi:cli/run')
   .argument('[ARGS...]', "the component's own arguments")
@@ -26,6 +29,7 @@ export const command = new Command('run')
   .option('--allow-all', 'allow every address', false)
   .option('--env <K=V>', 'set an environment variable of the component, which has none otherwise', collect, [])
   .option('--write-behind', 'let small sends wait for each other, and leave as one batch', false)
+  .option('--verbose', 'tell how core modules call the sockets of WASI 0.3, a line for each', false)
   .addHelpText(
     'after',
     `
@@ -41,8 +45,9 @@ Examples:
   wasi-udp run ping.wasm --allow-bind 0.0.0.0:0 --allow-send 192.0.2.1:7 -- 192.0.2.1
   wasi-udp run server.wasm --allow-bind '[::]:5353' --allow-receive '*:*' --env LEVEL=debug
 
-Exit codes: the component's own; 1 where it trapped; 2 wrong usage. Needs the npm packages @bytecodealliance/jco and
-@bytecodealliance/preview2-shim beside this one.`,
+Exit codes: the component's own; 1 where it trapped or its run failed; 2 wrong usage. Needs the npm packages
+@bytecodealliance/jco and @bytecodealliance/preview2-shim beside this one; for a component of WASI 0.3 also Node.js 24 or later,
+and where it uses more of 0.3 than UDP and clocks, @bytecodealliance/preview3-shim.`,
   )
   .action(run);
 
@@ -55,7 +60,11 @@ async function run(file: string, args: string[], options: RunOptions): Promise<v
       `run needs @bytecodealliance/jco and @bytecodealliance/preview2-shim: install both beside wasi-udp (${error.message})`,
     );
   });
-  process.exitCode = await runComponent({ file, args, env, allow, writeBehind: options.writeBehind });
+  const { writeBehind, verbose } = options;
+  const { code, hasLeftovers } = await runComponent({ file, args, env, allow, writeBehind, verbose });
+  process.exitCode = code;
+  // What it printed is written.
+  if (hasLeftovers) process.exit();
 }
 
 /** The rules, read at once, so that a mistake is told before anything runs. */

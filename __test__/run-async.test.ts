@@ -1,0 +1,205 @@
+import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { worldOf } from '../dist/cli/world.js';
+import { openUdp } from '../dist/index.js';
+import { component, noGuests } from './support/guests.js';
+import { noAsyncGuests, SUSPENDING_RUNTIME } from './support/jspi.js';
+import { type Finished, RUNTIME, run } from './support/runtime.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const MAIN = path.join(root, 'dist/cli/main.js');
+
+/** Runs a component of WASI 0.3: options of `wasi-udp run`, and behind `--` arguments of its own. */
+const wasiUdp = (name: string, ...args: string[]) =>
+  run([...SUSPENDING_RUNTIME, MAIN, 'run', component(name), ...args]);
+const clean = (stdout: string): Finished => ({ code: 0, signal: null, stdout, stderr: '' });
+
+/** A server on loopback that answers each datagram with what `answer` makes of it. */
+async function udpServer(answer: (text: string) => string) {
+  const server = createSocket('udp4', (data, { port, address }) => server.send(answer(`${data}`), port, address));
+  server.bind(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsyncGuests ?? ''}`, () => {
+  it('passes arguments and variables, and nothing else: no environment, no working directory, no files', async () => {
+    expect(await wasiUdp('run-hello', '--env', 'LEVEL=a=b', '--', '--allow-all', 'two words')).toEqual(
+      clean('argument --allow-all\nargument two words\nLEVEL a=b\nno working directory\n0 folders\n'),
+    );
+  });
+
+  it('passes standard input, to its end', async () => {
+    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-input')];
+    const child = spawn(file!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const text = Array.from({ length: 20_000 }, (_, i) => `line ${i}\n`).join('');
+    child.stdin.end(text);
+    let copied = '';
+    child.stdout.on('data', (chunk) => (copied += chunk));
+    const [code] = await once(child, 'close');
+    expect({ code, isEqual: copied === text }).toEqual({ code: 0, isEqual: true });
+  });
+
+  it.each([
+    ['ok', 0],
+    ['err', 1],
+    ['exit-ok', 0],
+    ['exit-err', 1],
+    ['exit-7', 7],
+  ])('%s: exit code %i, with what it had printed', async (how, code) => {
+    expect(await wasiUdp('run-ends', '--', how)).toEqual({ ...clean('before\nand again\n'), code });
+  });
+
+  it.each(['trap', 'trap-later'])("%s: tells it in one line, and the guest's own frames", async (how) => {
+    const { code, stdout, stderr } = await wasiUdp('run-ends', '--', how);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: 'before\nand again\n' });
+    const [line, ...frames] = stderr.trimEnd().split('\n');
+    expect(line).toMatch(/^wasi-udp: .*run-ends.wasm trapped: .*unreachable/i);
+    expect(frames.length).toBeGreaterThan(0);
+    for (const frame of frames) expect(frame).toMatch(/^ +at .*wasm:\/\//);
+  });
+
+  it('writes what nobody waited for, and leaves timers that nobody waits for', async () => {
+    expect(await wasiUdp('run-ends', '--', 'aside')).toEqual(clean('before\nand again\naside\n'));
+  });
+
+  it('a reader that has heard enough ends it, which is no error', async () => {
+    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-ends'), '--', 'lines'];
+    const child = spawn(file!, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (chunk) => (stderr += chunk));
+    const [first] = await once(child.stdout, 'data');
+    expect(`${first}`).toMatch(/^before\n/);
+    child.stdout.destroy();
+    const [code, signal] = await once(child, 'close');
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' });
+  });
+
+  it('sends datagrams in order', async () => {
+    using receiver = openUdp({ local: '127.0.0.1:0' });
+    const { port } = receiver.localAddress.val;
+    const rules = ['--allow-bind', '0.0.0.0:0', '--allow-send', `127.0.0.1:${port}`];
+    expect(await wasiUdp('run-sender', ...rules, '--', String(port), '40')).toEqual(clean('failed: 0\n'));
+    const arrived = receiver.incoming.receive().map(({ data }) => Buffer.from(data).toString());
+    expect(arrived).toEqual(Array.from({ length: 40 }, (_, i) => `no ${String(i).padStart(2, '0')}`));
+  });
+
+  it('answers datagrams, while it waits for the next', async () => {
+    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-echo')];
+    using client = openUdp({ local: '127.0.0.1:0' });
+    // A port that was free a moment ago.
+    const probe = openUdp({ local: '127.0.0.1:0' });
+    const remoteAddress = probe.localAddress;
+    const port = String(remoteAddress.val.port);
+    probe[Symbol.dispose]();
+    const rules = [
+      '--allow-bind',
+      `127.0.0.1:${port}`,
+      '--allow-receive',
+      '127.0.0.1:*',
+      '--allow-send',
+      '127.0.0.1:*',
+    ];
+    const child = spawn(file!, [...words, ...rules, '--', port, '3'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout.on('data', (chunk) => (printed += chunk));
+    while (printed !== 'bind: ok\n') await once(child.stdout, 'data');
+    for (const text of ['one', '', 'three']) {
+      client.outgoing.checkSend();
+      client.outgoing.send([{ data: Buffer.from(text), remoteAddress }]);
+      await client.incoming.subscribe().wait();
+      expect(client.incoming.receive().map(({ data }) => Buffer.from(data).toString())).toEqual([text]);
+    }
+    expect(await once(child, 'close')).toEqual([0, null]);
+  });
+
+  it('runs a component that imports 0.2 beside the sockets of 0.3', async () => {
+    const server = await udpServer((text) => `${text}, answer`);
+    const { port } = server.address();
+    const rules = ['--allow-bind', '0.0.0.0:0', '--allow-send', `127.0.0.1:${port}`];
+    const allowed = await wasiUdp('run-mixed', ...rules, '--', String(port));
+    server.close();
+    expect(allowed).toEqual(clean('connect: ok\nwaited\nquestion, answer\n'));
+    expect(await wasiUdp('run-mixed', '--allow-bind', '0.0.0.0:0', '--', String(port))).toEqual({
+      ...clean('connect: access-denied\n'),
+      code: 1,
+    });
+  });
+
+  it('allows nothing that no rule allows, and neither TCP nor names by any', async () => {
+    let heard = 0;
+    const server = await udpServer((text) => {
+      heard += 1;
+      return text;
+    });
+    const { port } = server.address();
+    const denied = ['bind', 'connect', 'send', 'tcp', 'names'].map((call) => `${call}: access-denied\n`);
+    expect(await wasiUdp('run-denied', '--', String(port))).toEqual(clean(denied.join('')));
+    const allowed = ['bind: ok\n', 'connect: ok\n', 'send: ok\n', ...denied.slice(3)];
+    expect(heard).toBe(0);
+    expect(await wasiUdp('run-denied', '--allow-all', '--', String(port))).toEqual(clean(allowed.join('')));
+    server.close();
+  });
+
+  it('--verbose tells nothing of a component without the sockets of 0.3', async () => {
+    expect(await wasiUdp('run-hello', '--verbose')).toEqual(clean('no working directory\n0 folders\n'));
+  });
+
+  it('without the shim of 0.3: what needs it names it, exit code 2; what does not runs', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'wasi-udp-test-'));
+    const modules = path.join(folder, 'node_modules');
+    const own = path.join(modules, 'wasi-udp');
+    mkdirSync(path.join(modules, '@bytecodealliance'), { recursive: true });
+    cpSync(path.join(root, 'dist'), path.join(own, 'dist'), { recursive: true });
+    for (const file of readdirSync(root).filter((name) => /^package\.json$|\.node$/.test(name)))
+      cpSync(path.join(root, file), path.join(own, file));
+    const others = ['commander', 'cli-progress', '@bytecodealliance/jco', '@bytecodealliance/preview2-shim'];
+    for (const name of others) symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
+    const command = (...args: string[]) =>
+      run([...SUSPENDING_RUNTIME, path.join(own, 'dist/cli/main.js'), 'run', ...args]);
+    try {
+      const { code, stdout, stderr } = await command(component('run-hello'));
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .* @bytecodealliance\/preview3-shim .*: install it .*\n$/);
+      const mixed = await command(component('run-mixed'), '--', '9');
+      expect(mixed).toEqual({ ...clean('connect: access-denied\n'), code: 1 });
+      expect(await command(component('environment'), '--', '0')).toMatchObject({ code: 0, stderr: '' });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
+
+const cannotSuspend = noGuests ?? ('Suspending' in WebAssembly ? '(this runtime can suspend stacks)' : undefined);
+
+describe.skipIf(cannotSuspend)(`wasi-udp run where stacks cannot be suspended ${cannotSuspend ?? ''}`, () => {
+  it('a component of WASI 0.3: exit code 2, and one line that names the version it needs and this one', async () => {
+    const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'run', component('run-hello')]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .*WASI 0\.3.* Node\.js 24 or later .* this is .*\d+\.\d+.*\n$/);
+  });
+});
+
+it('a world in WIT tells which interfaces of WASI 0.3 a component imports', () => {
+  const world = (...lines: string[]) => worldOf(`package root:component;\n\nworld root {\n${lines.join('\n')}\n}\n`);
+  expect(
+    world(
+      '  import wasi:clocks/monotonic-clock@0.2.12;',
+      '  import wasi:clocks/monotonic-clock@0.3.0;',
+      '  import wasi:sockets/types@0.3.0;',
+      '  import other:package/api@0.3.0;',
+      '  export wasi:cli/run@0.3.0;',
+    ),
+  ).toEqual({ isAsync: true, asyncImports: ['wasi:clocks/monotonic-clock', 'wasi:sockets/types'] });
+  expect(world('  import wasi:cli/exit@0.2.6;', '  export wasi:cli/run@0.2.6;')).toEqual({
+    isAsync: false,
+    asyncImports: [],
+  });
+  expect(world('  export wasi:cli/run@0.3.0;')).toEqual({ isAsync: true, asyncImports: [] });
+});
