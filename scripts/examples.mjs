@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { guests } from './guests.mjs';
 import { componentize, MINIMUM_NODE, pythonGuests } from './python.mjs';
-import { runtime } from './runtimes.mjs';
+import { programOf, runtime } from './runtimes.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-udp-examples-'));
@@ -23,7 +23,7 @@ const at = (...parts) => path.join(folder, ...parts);
 const MAIN = path.join(root, 'dist/cli/main.js');
 
 /** The examples, by name. Each prepares a server, runs, and looks at what came of it. */
-const EXAMPLES = { dns, syslog, ping, python };
+const EXAMPLES = { dns, syslog, ping, log, python };
 
 /** 10,000 names, each of which dnsmasq makes an address of its own. */
 async function dns() {
@@ -63,10 +63,7 @@ async function syslog() {
 
 /** A guest component, with the rules that it needs, asks an echo server; without them it gets nowhere. */
 async function ping() {
-  const components = await guests().catch((error) => {
-    throw new Missing(error.message);
-  });
-  const component = components['ping'];
+  const component = await guest('ping');
   const server = createSocket('udp4', (message, { port, address }) => server.send(message, port, address));
   server.bind(0, '127.0.0.1');
   await once(server, 'listening');
@@ -84,6 +81,45 @@ async function ping() {
   } finally {
     server.close();
   }
+}
+
+/** A guest component of WASI 0.3 sends 2000 lines of its standard input, each of which rsyslogd must write, in order. */
+async function log() {
+  const node = suspendingNode();
+  const component = await guest('log');
+  const lines = Array.from({ length: 2000 }, (_, i) => `line ${i} of 0.3${' and more'.repeat(i % 7)}`);
+  fs.writeFileSync(at('guest.log'), lines.map((line) => `${line}\n`).join(''));
+  const server = await startSyslog();
+  const command = (...rules) =>
+    run(node, [MAIN, 'run', component, '--allow-bind', '0.0.0.0:0', ...rules, '--', '127.0.0.1', String(server.port)], {
+      input: at('guest.log'),
+    });
+  try {
+    const denied = await command();
+    assert.deepEqual([denied.code, denied.stdout], [1, 'connect: access-denied\n0 messages sent\n'], denied.stderr);
+    const allowed = await command('--allow-send', server.address);
+    assert.equal(allowed.code, 0, allowed.stderr);
+    assert.deepEqual(await server.received(lines), lines);
+    return allowed.stdout.trimEnd();
+  } finally {
+    await stop(server.child);
+  }
+}
+
+/** The component of that name, built from C. */
+async function guest(name) {
+  const components = await guests().catch((error) => {
+    throw new Missing(error.message);
+  });
+  return components[name];
+}
+
+/** A Node.js that suspends stacks (JSPI), as components of WASI 0.3 need: this one, or one that was fetched. */
+function suspendingNode() {
+  if ('Suspending' in WebAssembly) return process.execPath;
+  const fetched = programOf('node24');
+  if (fs.existsSync(fetched)) return fetched;
+  throw new Missing('needs Node.js 24 or newer');
 }
 
 /** CPython and a program for it: asks dnsmasq where rsyslogd is, and sends it 10,000 lines, one at a time and in order. */
