@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import type { UdpHost } from '../host/create-host.js';
 import { CacheError, ComponentCache, type Files } from './component-cache.js';
 import { tell } from './output.js';
 import { TEXT_URL } from './report.js';
@@ -13,9 +14,9 @@ export interface TranslationOptions {
   async: boolean;
 }
 
-/** A guest, ready to be instantiated with its imports; any number of times. `instantiateCore`: in place of WebAssembly.instantiate. */
+/** A guest, ready to be instantiated with its imports; any number of times. `instantiateCore`: the host's. */
 export interface Instantiate {
-  (imports: object, instantiateCore?: unknown): Promise<Record<string, unknown>>;
+  (imports: object, instantiateCore?: UdpHost['instantiateCore']): Promise<Record<string, unknown>>;
   readonly world: World;
 }
 
@@ -39,9 +40,12 @@ export async function loadComponent(file: string, options: TranslationOptions): 
   const module = Buffer.from(files.get(MODULE)!).toString('base64');
   const { instantiate } = await import(`${TEXT_URL}${module}`);
   const getCoreModule = async (name: string) => compile(files.get(name)!);
-  return Object.assign((imports: object, core?: unknown) => instantiate(getCoreModule, imports, core), {
-    world: worldOf(Buffer.from(files.get(WORLD)!).toString()),
-  });
+  return Object.assign(
+    (imports: object, core?: UdpHost['instantiateCore']) => instantiate(getCoreModule, imports, core),
+    {
+      world: worldOf(Buffer.from(files.get(WORLD)!).toString()),
+    },
+  );
 }
 
 /** The translation of a component, from the cache where it has it; a cache that cannot be used costs time, and a line. */

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
-import { createHost, type Preview3, type ShimHost } from '../host/jco.js';
+import { createHost, type Preview3, type Way } from '../host/jco.js';
 import type { Allow } from '../rules/policy.js';
 import { loadComponent } from './component.js';
 import { GuestOutputs, writeAtOnce } from './guest-output.js';
@@ -20,16 +20,6 @@ export interface Run {
   /** Whether to tell how core modules with the sockets of 0.3 are called. */
   verbose: boolean;
 }
-
-/** How a core module that imports the sockets of 0.3 calls them: the fast way, or jco's; and why. */
-interface Way {
-  module: string;
-  fast: boolean;
-  reason: string;
-}
-
-/** A host that may have a fast way. */
-type VerboseHost = ShimHost & { readonly instantiateCore?: unknown; readonly ways?: readonly Way[] };
 
 /** What is used of it; the types of Node.js leave it to the DOM's. */
 const { WebAssembly } = globalThis as unknown as {
@@ -62,7 +52,7 @@ export async function runComponent({ file, args, env, allow, writeBehind, verbos
   const outputs = new GuestOutputs(end.fail);
   const preview3 = world.isAsync ? { preview3: sandbox(shim3, outputs) } : {};
   const limits = { preopens: {}, env, args: [path.basename(file), ...args], enableNetwork: false };
-  using host: VerboseHost = createHost({ allow, writeBehind, shim: new WASIShim({ sandbox: limits }), ...preview3 });
+  using host = createHost({ allow, writeBehind, shim: new WASIShim({ sandbox: limits }), ...preview3 });
   const exit = {
     exit: ({ tag }: { tag: 'ok' | 'err' }) => end.leave(tag === 'ok' ? 0 : 1),
     exitWithCode: end.leave,
@@ -70,7 +60,7 @@ export async function runComponent({ file, args, env, allow, writeBehind, verbos
   const run = async () => {
     const imports = host.imports(preferredVersion(world));
     const exports = await instantiate({ ...imports, 'wasi:cli/exit': exit }, host.instantiateCore);
-    if (verbose) for (const way of host.ways ?? []) tell(lineOf(way));
+    if (verbose) for (const way of host.ways) tell(lineOf(way));
     const main = (exports['run'] ?? {}) as { run?: () => unknown };
     if (main.run === undefined)
       throw new UsageError(`${file} exports no wasi:cli/run: name a component that is a command`);
@@ -146,8 +136,8 @@ function isErrorResult(error: unknown): boolean {
   return error instanceof Error && error.constructor.name === 'ComponentError';
 }
 
-function lineOf({ module, fast, reason }: Way): string {
-  return `wasi-udp: ${module}: ${fast ? 'the fast way' : "jco's way"}, ${reason}`;
+function lineOf({ imports, fast, reason }: Way): string {
+  return `wasi-udp: ${imports}: ${fast ? 'the fast way' : "jco's way"}: ${reason}`;
 }
 
 /** Whether the guest broke a rule, of WebAssembly's or of the host's. */
