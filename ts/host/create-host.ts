@@ -37,7 +37,10 @@ export interface HostOptions {
   writeBehind?: boolean;
   /** How much of the host the guest may use: see `Limits`, each of which has a generous default. */
   limits?: Limits;
-  /** Puts an implementation of one's own around the host's outgoing streams, such as a `MeteredOutgoing`. */
+  /**
+   * Puts an implementation of one's own around the host's outgoing streams, such as a `MeteredOutgoing`. There are none in 0.3, whose
+   * sockets such a host does not open.
+   */
   outgoing?: (outgoing: HostOutgoingDatagramStream, table: ResourceTable) => HostOutgoingDatagramStream;
 }
 
@@ -103,7 +106,11 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
   const outgoing = options.outgoing?.(own, table) ?? own;
   const behind = neighbours.behind ?? (options.writeBehind ? new WriteBehind() : undefined);
   const { segmentation } = options;
-  const sockets = new GuestSockets({ policy, segmentation, writeBehind: behind }, limits.sockets);
+  const sockets = new GuestSockets(
+    { policy, segmentation, writeBehind: behind },
+    limits.sockets,
+    options.outgoing !== undefined,
+  );
   const context = { table, outgoing, sockets, limits, behind };
   const drop = dropOf(context);
   const blocking = blockingPoll(behind, neighbours.mixed);

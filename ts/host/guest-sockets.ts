@@ -8,12 +8,15 @@ import { UdpSocket, type UdpSocketOptions } from '../socket/udp-socket.js';
 export class GuestSockets {
   readonly #options: UdpSocketOptions;
   readonly #limit: number;
+  readonly #isWrapped: boolean;
   /** Those that are open, and some that are closed. */
   readonly #descriptors = new Set<Descriptor>();
 
-  constructor(options: UdpSocketOptions, limit: number) {
+  /** `isWrapped`: whether the host watches over the streams of 0.2 itself. */
+  constructor(options: UdpSocketOptions, limit: number, isWrapped: boolean) {
     this.#options = options;
     this.#limit = limit;
+    this.#isWrapped = isWrapped;
   }
 
   /** A socket of 0.2. WIT, create-udp-socket: "`new-socket-limit`: The new socket resource could not be created because of a system limit." */
@@ -21,8 +24,14 @@ export class GuestSockets {
     return this.#counted(() => new UdpSocket(family, this.#options));
   }
 
-  /** A socket of 0.3. */
+  /** A socket of 0.3. A host that has put an implementation of its own around the streams of 0.2 is not passed by through it. */
   openAsync(family: IpAddressFamily): AsyncUdpSocket {
+    if (this.#isWrapped) {
+      throw new SocketError(
+        'not-supported',
+        'create: this host has an outgoing stream of its own (the option `outgoing`), which 0.3 has not: use 0.2, or leave it out',
+      );
+    }
     return this.#counted(() => new AsyncUdpSocket(family, this.#options));
   }
 

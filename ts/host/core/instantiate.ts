@@ -85,6 +85,9 @@ const SUBTASK = 1;
  * the fast way before jco's own; every other is instantiated as it is.
  */
 export function instantiateCore(host: FastHost, module: object, imports: Imports = {}): CoreInstance {
+  for (const group of Object.values(imports)) {
+    for (const value of Object.values(group)) madeFor.get(value)?.isCalledByGuest(host);
+  }
   const name = Object.keys(imports).find(
     (key) => SOCKETS.test(key) && WAITING.some((call) => imports[key]![call] !== undefined),
   );
@@ -94,6 +97,9 @@ export function instantiateCore(host: FastHost, module: object, imports: Imports
   if (reason !== undefined) return new wasm.Instance(module, imports);
   return new FastInstance(host, module, imports, name);
 }
+
+/** Whose exports the functions are that were made for async-lifted ones. */
+const madeFor = new WeakMap<object, FastInstance>();
 
 /** Why a module is left to jco; undefined where it is not. */
 function reasonAgainst(module: object, group: Group): string | undefined {
@@ -117,6 +123,7 @@ class FastInstance implements CoreInstance {
   /** Where jco does not tell its handles: what `create` has given. */
   readonly #created = new Map<number, AsyncUdpSocket>();
   readonly #globals = eventGlobals();
+  readonly #context: TaskContext;
   /** jco's own functions. */
   readonly #original: Group;
   readonly #root: Group;
@@ -133,9 +140,12 @@ class FastInstance implements CoreInstance {
   #bell: Bell | undefined;
   #hidden: { socket: AsyncUdpSocket; handle: number; params: number; result: number } | undefined;
   #yields = 0;
+  readonly #name: string;
+  #isComposed = false;
 
   constructor(host: FastHost, module: object, imports: Imports, name: string) {
     this.#host = host;
+    this.#name = name;
     let exports: Record<string, unknown> = {};
     this.#memory = new GuestMemory(
       () => exports['memory'] as LinearMemory,
@@ -144,6 +154,7 @@ class FastInstance implements CoreInstance {
     this.#subtasks = new Subtasks({ memory: this.#memory, socketOf: (handle) => this.#socketOf(handle) });
     this.#original = imports[name]!;
     this.#root = imports['$root'] ?? {};
+    this.#context = new TaskContext(this.#root);
     const clock = Object.keys(imports).find((key) => CLOCK.test(key));
     const instance = new wasm.Instance(module, {
       ...imports,
@@ -153,6 +164,16 @@ class FastInstance implements CoreInstance {
     });
     exports = instance.exports;
     this.exports = { ...exports, ...this.#slices(exports) };
+  }
+
+  /**
+   * Another component calls the instance's exports: while such a call is suspended, so is its caller, who may be what it waits for.
+   * From now on what waits goes jco's way.
+   */
+  isCalledByGuest(host: FastHost): void {
+    if (this.#isComposed) return;
+    this.#isComposed = true;
+    host.note({ imports: this.#name, fast: false, reason: 'other components call it: what waits is left to jco' });
   }
 
   /** The socket of a guest's handle, where it is known. Traps where jco's table has none by that number. */
@@ -171,11 +192,13 @@ class FastInstance implements CoreInstance {
     const add = (name: string, make: (slow: CoreFunction) => CoreFunction) => {
       if (original[name] !== undefined) calls[name] = make(original[name]);
     };
-    add(SEND, (slow) => dispatcher(two, true, (params: number, result: number) => subtasks.send(params, result), slow));
-    add(RECEIVE, (slow) =>
-      dispatcher(two, true, (self: number, result: number) => subtasks.receive(self, result), slow),
+    add(SEND, (slow) =>
+      dispatcher(two, true, (params: number, result: number) => this.#told(subtasks.send(params, result)), slow),
     );
-    const told = (isDone: boolean) => (isDone ? 0 : SLOW);
+    add(RECEIVE, (slow) =>
+      dispatcher(two, true, (self: number, result: number) => this.#told(subtasks.receive(self, result)), slow),
+    );
+    const told = (isDone: boolean) => this.#told(isDone ? 0 : SLOW);
     add(SEND_SYNC, (slow) =>
       dispatcher(
         Array(17).fill(I32),
@@ -222,6 +245,12 @@ class FastInstance implements CoreInstance {
     return act();
   }
 
+  /** What a fast function answers; jco is to find all as it left it where it is its turn. */
+  #told(status: number): number {
+    if (status === SLOW) this.#context.leave();
+    return status;
+  }
+
   #clockCalls(original: Group): Group {
     const calls: Group = {};
     for (const [name, since] of [
@@ -230,7 +259,7 @@ class FastInstance implements CoreInstance {
     ] as const) {
       const slow = original[name];
       if (slow === undefined) continue;
-      const wait = (value: bigint) => this.#subtasks.waitUntil(since() + BigInt.asUintN(64, value));
+      const wait = (value: bigint) => this.#told(this.#subtasks.waitUntil(since() + BigInt.asUintN(64, value)));
       calls[name] = dispatcher([I64], true, wait, slow);
     }
     return calls;
@@ -240,7 +269,7 @@ class FastInstance implements CoreInstance {
   #builtins(): Group {
     const root = this.#root;
     const subtasks = this.#subtasks;
-    const builtins: Group = {};
+    const builtins: Group = this.#context.builtins;
     const add = (name: string, make: (original: CoreFunction) => CoreFunction) => {
       if (root[name] !== undefined) builtins[name] = make(root[name]);
     };
@@ -276,7 +305,11 @@ class FastInstance implements CoreInstance {
       add(name, (original) =>
         waiting(original, {
           ...this.#globals,
-          look: (set, pointer) => this.#look(set, pointer, isWait),
+          look: (set, pointer) => {
+            const step = this.#look(set, pointer, isWait);
+            if (step !== Step.Event) this.#context.leave();
+            return step;
+          },
           ...this.#waits((set) => set),
           isBell: (event, set, pointer) => this.#isBell(event, set, pointer),
         }),
@@ -310,7 +343,8 @@ class FastInstance implements CoreInstance {
       const params = callback && parametersOf(inner);
       if (params === undefined) continue;
       const enter = () => {
-        this.#subtasks.isInSlice = (functions.start as Marked)._jcoMaySuspend !== false;
+        this.#context.enter();
+        this.#subtasks.isInSlice = !this.#isComposed && (functions.start as Marked)._jcoMaySuspend !== false;
       };
       const functions = slices(params, inner, callback!, {
         ...this.#globals,
@@ -320,9 +354,14 @@ class FastInstance implements CoreInstance {
           enter();
         },
         enter,
-        next: (status) => this.#next(status),
+        next: (status) => {
+          const step = this.#next(status);
+          if (step !== Step.Event) this.#context.leave();
+          return step;
+        },
         translate: (event, waitable, state) => this.#translate(event, waitable, state),
       });
+      madeFor.set(functions.start, this);
       made[key] = functions.start;
       made[`[callback]${key}`] = suspendable(functions.callback);
     }
@@ -367,7 +406,7 @@ class FastInstance implements CoreInstance {
   /** The guest waits on a set. */
   #wait(number: number): number {
     const subtasks = this.#subtasks;
-    const isLong = subtasks.isTurnOver;
+    const isLong = subtasks.isLong();
     // What has ended already comes first: the sends that the guest makes of it join the batch.
     let set = subtasks.setWithMembers(number);
     if (!isLong && set?.hasEvent) return this.#deliver(set);
@@ -533,6 +572,57 @@ class FastInstance implements CoreInstance {
     this.#dropBell(handle);
     return 1;
   }
+}
+
+/**
+ * `context.get` and `context.set` of the task at hand: jco looks its tasks up at each call, and bindings make several an event. What
+ * is set stays here while the guest's slices follow each other, and jco has it before anything of its own goes on.
+ */
+class TaskContext {
+  readonly builtins: Group = {};
+  readonly #slots: Slot[] = [];
+  #isEntered = false;
+
+  constructor(root: Group) {
+    for (const number of [0, 1]) {
+      const [get, set] = ['get', 'set'].map((name) => root[`[context-${name}-${number}]`]);
+      if (get === undefined || set === undefined) continue;
+      const slot: Slot = { value: undefined, isChanged: false, set: set as Slot['set'] };
+      this.#slots.push(slot);
+      this.builtins[`[context-get-${number}]`] = () => {
+        if (!this.#isEntered) return get();
+        slot.value ??= get() as number;
+        return slot.value;
+      };
+      this.builtins[`[context-set-${number}]`] = (value: number) => {
+        if (!this.#isEntered) return set(value as never);
+        slot.value = value;
+        slot.isChanged = true;
+        return undefined;
+      };
+    }
+  }
+
+  /** A slice begins, or follows another of the same task. */
+  enter(): void {
+    this.#isEntered = true;
+  }
+
+  /** jco goes on. */
+  leave(): void {
+    this.#isEntered = false;
+    for (const slot of this.#slots) {
+      if (slot.isChanged) slot.set(slot.value!);
+      slot.value = undefined;
+      slot.isChanged = false;
+    }
+  }
+}
+
+interface Slot {
+  value: number | undefined;
+  isChanged: boolean;
+  set(value: number): void;
 }
 
 /**

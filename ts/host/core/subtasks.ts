@@ -158,7 +158,7 @@ export class Subtasks {
     if (mayWait && !socket.writesBehind && this.#atOnce === 0) return this.#queue(socket, params, area);
     if (this.#atOnce > 0) this.#atOnce -= 1;
     // A guest that is always answered at once would never let the event loop turn.
-    if (mayWait && this.#isLong()) return this.#queue(socket, params, area);
+    if (mayWait && this.isLong()) return this.#queue(socket, params, area);
     if (this.#sendNow(socket, memory.words, word, area)) return State.Returned;
     return mayWait ? this.#queue(socket, params, area) : SLOW;
   }
@@ -168,7 +168,7 @@ export class Subtasks {
     const memory = this.#memory.look();
     const area = memory.area(values[16]!, EMPTY_RESULT_BYTES, 4);
     const socket = this.#socketOf(values[0]!);
-    if (socket === undefined || this.#isLong()) return false;
+    if (socket === undefined || this.isLong()) return false;
     const words = flatSend(values);
     checkSend(words, 0, memory.bytes.length);
     return this.#sendNow(socket, words, 0, area);
@@ -215,7 +215,7 @@ export class Subtasks {
     const socket = this.#socketOf(handle);
     if (socket === undefined) return SLOW;
     const mayWait = this.isInSlice && this.#subtasks.length - this.#free.length < MOST;
-    if (!(mayWait && this.#isLong()) && this.#receiveNow(socket, area, false)) return State.Returned;
+    if (!(mayWait && this.isLong()) && this.#receiveNow(socket, area, false)) return State.Returned;
     if (!mayWait) return SLOW;
     const subtask = this.#new(State.Started, socket, area);
     subtask.stop = socket.awaitDatagram({
@@ -229,7 +229,7 @@ export class Subtasks {
   receiveSync(handle: number, result: number): boolean {
     const area = this.#memory.look().area(result, RECEIVE_RESULT_BYTES, 4);
     const socket = this.#socketOf(handle);
-    return socket !== undefined && !this.#isLong() && this.#receiveNow(socket, area, false);
+    return socket !== undefined && !this.isLong() && this.#receiveNow(socket, area, false);
   }
 
   /** Whether there was a datagram, or an error, which is the result now. */
@@ -253,7 +253,7 @@ export class Subtasks {
   /** A `wait-until` of 0.3's monotonic clock, to a moment in nanoseconds. */
   waitUntil(when: bigint): number {
     const left = when - process.hrtime.bigint();
-    if (left <= 0n && !(this.isInSlice && this.#isLong())) return State.Returned;
+    if (left <= 0n && !(this.isInSlice && this.isLong())) return State.Returned;
     if (!this.isInSlice) return SLOW;
     const subtask = this.#new(State.Started, undefined, 0);
     const wait = () => {
@@ -483,8 +483,8 @@ export class Subtasks {
     this.#outboxes.delete(socket);
   }
 
-  /** Whether the guest has had its turn: it is asked to wait, so that others have theirs. */
-  #isLong(): boolean {
+  /** Whether the guest has had its turn, so that others are to have theirs; asked for each of its calls and slices. */
+  isLong(): boolean {
     this.#calls += 1;
     return this.#calls % CALLS_A_LOOK === 0 && this.isTurnOver;
   }
