@@ -23,7 +23,15 @@ const at = (...parts) => path.join(folder, ...parts);
 const MAIN = path.join(root, 'dist/cli/main.js');
 
 /** The examples, by name. Each prepares a server, runs, and looks at what came of it. */
-const EXAMPLES = { dns, syslog, ping, log, python };
+const EXAMPLES = { dns, syslog, ping, log, 'core-async': coreAsync, python };
+
+/** A core module of WASI 0.3, with no component around it, is its own server. */
+async function coreAsync() {
+  await guest('core-async');
+  const { stdout } = await example('core-async.mjs', []);
+  assert.equal(stdout, '1000 of 1000 datagrams came back\n');
+  return stdout.trimEnd();
+}
 
 /** 10,000 names, each of which dnsmasq makes an address of its own. */
 async function dns() {

@@ -2,6 +2,7 @@ export type { OutgoingDatagram } from './batch/arena.js';
 export { DatagramWriter } from './batch/datagram-writer.js';
 export { IncomingBatch } from './batch/incoming-batch.js';
 export { AbortError, type ErrorCode, SocketError, Trap } from './errors.js';
+export type { Way } from './host/core/instantiate.js';
 export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
 export type { Limits } from './host/limits.js';
 export { type Meter, type MeteredOptions, MeteredOutgoing } from './host/metered-outgoing.js';
@@ -19,6 +20,7 @@ export {
   parseSocketAddress,
 } from './rules/address.js';
 export type { Allow, AllowRule } from './rules/policy.js';
+export { AsyncUdpSocket } from './socket/async-udp-socket.js';
 export { DatagramQueue, type QueueOptions, type RefusedDatagram, type SendCallback } from './socket/datagram-queue.js';
 export { type IncomingDatagram, IncomingDatagramStream } from './socket/incoming-datagram-stream.js';
 export { type OpenUdp, type OpenUdpOptions, openUdp } from './socket/open-udp.js';

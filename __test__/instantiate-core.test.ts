@@ -1,0 +1,72 @@
+import { parse } from '@bytecodealliance/jco';
+import { describe, expect, it } from 'vitest';
+import { createHost } from '../dist/index.js';
+import { component, noGuests } from './support/guests.js';
+import { fixture, run } from './support/runtime.js';
+import { noSuspending, SUSPENDING } from './support/suspending.js';
+
+// Which way a core module of WASI 0.3 takes, and what waits beside sockets.
+
+const compile = async (text: string) => new WebAssembly.Module((await parse(text)) as Uint8Array<ArrayBuffer>);
+
+const SOCKETS = 'wasi:sockets/types@0.3.0';
+const SEND = '[async-lower][method]udp-socket.send';
+const SENDER = (more: string) => `(module
+  (import "${SOCKETS}" "${SEND}" (func $send (param i32 i32) (result i32)))
+  (func (export "[async-lift]go") (param i32 i64) (result i32) (call $send (local.get 0) (local.get 0)))
+  (func (export "[callback][async-lift]go") (param i32 i32 i32) (result i32) (i32.const 0))
+  ${more})`;
+const MEMORY = '(memory (export "memory") 1)';
+const hasSuspending = 'Suspending' in WebAssembly;
+
+describe('a core module', () => {
+  const imports = { [SOCKETS]: { [SEND]: () => 2 } };
+
+  it('that imports no sockets of 0.3 is instantiated as it is', async () => {
+    using host = createHost();
+    const module = await compile('(module (func (export "one") (result i32) (i32.const 1)))');
+    const { exports } = host.instantiateCore(module);
+    expect((exports['one'] as () => number)()).toBe(1);
+    expect(host.ways).toEqual([]);
+  });
+
+  it('without a memory of its own goes the way of jco, which is told', async () => {
+    using host = createHost();
+    const { exports } = host.instantiateCore(await compile(SENDER('')), imports as never);
+    expect((exports['[async-lift]go'] as (one: number, other: bigint) => number)(8, 1n)).toBe(2);
+    const reason = hasSuspending ? /exports no memory/ : /no JSPI/;
+    expect(host.ways).toEqual([{ imports: SOCKETS, fast: false, reason: expect.stringMatching(reason) }]);
+  });
+
+  it.skipIf(!hasSuspending)('goes the fast way; where another module calls it, what waits is left to jco', async () => {
+    using host = createHost();
+    const { exports } = host.instantiateCore(await compile(SENDER(MEMORY)), imports as never);
+    expect(host.ways.map(({ fast }) => fast)).toEqual([true]);
+    const adapter = await compile('(module (import "callee" "go" (func (param i32 i64) (result i32))))');
+    host.instantiateCore(adapter, { callee: { go: exports['[async-lift]go'] } } as never);
+    expect(host.ways.map(({ fast }) => fast)).toEqual([true, false]);
+    expect(host.ways[1]!.reason).toMatch(/other components call it/);
+  });
+});
+
+describe.skipIf(noSuspending ?? noGuests)(
+  `a guest that waits for several things ${noSuspending ?? noGuests ?? ''}`,
+  () => {
+    it.each(['js', 'hybrid'])('hears of each in its turn, by %s bindings', async (bindings) => {
+      const times = [20, 120, 220];
+      const orders = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+      ];
+      const cases = orders.map((order) => order.map((place) => times[place]!));
+      const argv = [fixture('async-beside.mjs'), bindings, component('async-beside'), JSON.stringify(cases)];
+      const { stdout, stderr } = await run([...SUSPENDING, ...argv]);
+      expect(stderr).toBe('');
+      expect(JSON.parse(stdout)).toEqual([123, 132, 213, 312, 231, 321]);
+    });
+  },
+);
