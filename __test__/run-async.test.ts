@@ -5,8 +5,12 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as preview3 from '@bytecodealliance/preview3-shim';
 import { describe, expect, it } from 'vitest';
+import { GuestOutputs } from '../dist/cli/guest-output.js';
+import { sandbox } from '../dist/cli/sandbox.js';
 import { worldOf } from '../dist/cli/world.js';
+import { createHost } from '../dist/host/jco.js';
 import { openUdp } from '../dist/index.js';
 import { component, noGuests } from './support/guests.js';
 import { noAsyncGuests, SUSPENDING_RUNTIME } from './support/jspi.js';
@@ -147,7 +151,12 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
     server.close();
   });
 
-  it('--verbose tells nothing of a component without the sockets of 0.3', async () => {
+  it('--verbose tells how core modules call the sockets of 0.3, and nothing of others', async () => {
+    const line =
+      'instantiateCore' in createHost() ? /^wasi-udp: core module 1, wasi:sockets.*: the fast way, .+\n$/ : /^$/;
+    const { stderr, ...rest } = await wasiUdp('run-sender', '--verbose', '--', '9', '0');
+    expect(rest).toEqual({ code: 0, signal: null, stdout: 'failed: 0\n' });
+    expect(stderr).toMatch(line);
     expect(await wasiUdp('run-hello', '--verbose')).toEqual(clean('no working directory\n0 folders\n'));
   });
 
@@ -183,6 +192,43 @@ describe.skipIf(cannotSuspend)(`wasi-udp run where stacks cannot be suspended ${
     const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'run', component('run-hello')]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .*WASI 0\.3.* Node\.js 24 or later .* this is .*\d+\.\d+.*\n$/);
+  });
+});
+
+describe('the sandbox of WASI 0.3', () => {
+  const outputs = new GuestOutputs(() => {});
+  const { sockets, http, filesystem, cli } = sandbox(preview3, outputs) as unknown as typeof preview3;
+  const code = (tag: string) => expect.objectContaining({ payload: { tag } });
+
+  it.each(['ipv4', 'ipv6'] as const)('has no TCP: %s', (family) => {
+    expect(() => sockets.types.TcpSocket.create(family)).toThrow(code('access-denied'));
+    expect(Object.keys(sockets.types)).toEqual(['TcpSocket']);
+  });
+
+  it('looks up no names', async () => {
+    await expect(sockets.ipNameLookup.resolveAddresses('127.0.0.1')).rejects.toEqual(code('access-denied'));
+  });
+
+  it('makes no HTTP requests', async () => {
+    await expect(http.client.send({} as never)).rejects.toEqual(code('HTTP-request-denied'));
+    await expect(http.handler.handle({} as never)).rejects.toEqual(code('HTTP-request-denied'));
+  });
+
+  it('has no folders, whatever the shim of this process has', () => {
+    preview3.filesystem._setPreopens({ '/': '/' } as never);
+    expect(preview3.filesystem.preopens.getDirectories()).toHaveLength(1);
+    expect(filesystem.preopens.getDirectories()).toEqual([]);
+    preview3.filesystem._setPreopens({});
+  });
+
+  it('has neither the variables nor the working directory of this process', () => {
+    expect(Object.keys(cli.environment)).toEqual(['getInitialCwd']);
+    expect(cli.environment.getInitialCwd()).toBeUndefined();
+  });
+
+  it('has nothing but sockets without the shim', () => {
+    const { sockets: _, ...others } = sandbox(undefined, outputs);
+    expect(others).toEqual({ cli: {}, clocks: {}, filesystem: {}, http: {}, random: {} });
   });
 });
 

@@ -60,7 +60,7 @@ export async function runComponent({ file, args, env, allow, writeBehind, verbos
   const run = async () => {
     const imports = host.imports(preferredVersion(world));
     const exports = await instantiate({ ...imports, 'wasi:cli/exit': exit }, host.instantiateCore);
-    if (verbose) for (const way of host.ways) tell(lineOf(way));
+    if (verbose) for (const [index, way] of host.ways.entries()) tell(lineOf(way, index));
     const main = (exports['run'] ?? {}) as { run?: () => unknown };
     if (main.run === undefined)
       throw new UsageError(`${file} exports no wasi:cli/run: name a component that is a command`);
@@ -136,8 +136,8 @@ function isErrorResult(error: unknown): boolean {
   return error instanceof Error && error.constructor.name === 'ComponentError';
 }
 
-function lineOf({ imports, fast, reason }: Way): string {
-  return `wasi-udp: ${imports}: ${fast ? 'the fast way' : "jco's way"}: ${reason}`;
+function lineOf({ imports, fast, reason }: Way, index: number): string {
+  return `wasi-udp: core module ${index + 1}, ${imports}: ${fast ? 'the fast way' : "jco's way"}, ${reason}`;
 }
 
 /** Whether the guest broke a rule, of WebAssembly's or of the host's. */
