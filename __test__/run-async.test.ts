@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import * as preview3 from '@bytecodealliance/preview3-shim';
 import { describe, expect, it } from 'vitest';
@@ -69,8 +70,21 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
     for (const frame of frames) expect(frame).toMatch(/^ +at .*wasm:\/\//);
   });
 
-  it('writes what nobody waited for, and leaves timers that nobody waits for', async () => {
-    expect(await wasiUdp('run-ends', '--', 'aside')).toEqual(clean('before\nand again\naside\n'));
+  it.each([
+    ['aside', 0],
+    ['aside-exit', 7],
+  ])('%s: writes what nobody waited for, and leaves timers that nobody waits for', async (how, code) => {
+    const stdout = `before\nand again\n${'x'.repeat(300_000)}`;
+    expect(await wasiUdp('run-ends', '--', how)).toEqual({ ...clean(stdout), code });
+  });
+
+  it('writes at once what it prints, though it never waits again', async () => {
+    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-ends'), '--', 'spin'];
+    const child = spawn(file!, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let printed = '';
+    child.stdout.on('data', (chunk) => (printed += chunk));
+    while (printed !== 'before\nand again\n') await once(child.stdout, 'data');
+    child.kill();
   });
 
   it('a reader that has heard enough ends it, which is no error', async () => {
@@ -191,7 +205,62 @@ describe.skipIf(cannotSuspend)(`wasi-udp run where stacks cannot be suspended ${
   it('a component of WASI 0.3: exit code 2, and one line that names the version it needs and this one', async () => {
     const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'run', component('run-hello')]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .*WASI 0\.3.* Node\.js 24 or later .* this is .*\d+\.\d+.*\n$/);
+    expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .*WASI 0\.3.* Node\.js 24\.21 or later .* this is .*\d+\.\d+.*\n$/);
+  });
+});
+
+describe('the outputs of WASI 0.3', () => {
+  /** An output that keeps what it is given. */
+  function kept() {
+    const chunks: string[] = [];
+    const output = { write: (chunk: Uint8Array) => chunks.push(Buffer.from(chunk).toString()) };
+    return { chunks, output: output as unknown as NodeJS.WriteStream };
+  }
+
+  /** A stream, as jco gives it, of chunks a few milliseconds apart, which then stays open. */
+  function slow(...texts: string[]) {
+    return {
+      async read({ count }: { count: number }) {
+        if (count > 0) return { value: Buffer.from(texts.shift()!), done: false };
+        await (texts.length > 0 ? sleep(3) : new Promise(() => {}));
+        return { value: Buffer.alloc(0), done: true };
+      },
+    };
+  }
+
+  it('are written when what comes has come, though their streams stay open', async () => {
+    const outputs = new GuestOutputs(() => {});
+    const { chunks, output } = kept();
+    outputs.of(output).writeViaStream(slow('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'));
+    outputs.of(output).writeViaStream(slow());
+    await outputs.written();
+    expect(chunks.join('')).toBe('abcdefgh');
+  });
+
+  it('read from a jco that refuses to read nothing', async () => {
+    const outputs = new GuestOutputs(() => {});
+    const { chunks, output } = kept();
+    const texts = ['a', 'b'];
+    const read = async ({ count }: { count: number }) => {
+      if (count < 1) throw new TypeError('invalid stream read count');
+      return { value: Buffer.from(texts[0] ?? ''), done: texts.shift() === undefined };
+    };
+    expect(await outputs.of(output).writeViaStream({ read })).toEqual({ tag: 'ok' });
+    expect(chunks).toEqual(['a', 'b']);
+  });
+
+  it('tell what the writing throws', async () => {
+    const errors: unknown[] = [];
+    const outputs = new GuestOutputs((error) => errors.push(error));
+    const broken = new Error('it is full');
+    const output = {
+      write() {
+        throw broken;
+      },
+    };
+    const ended = outputs.of(output as unknown as NodeJS.WriteStream).writeViaStream(slow('a', 'b'));
+    expect(await ended).toEqual({ tag: 'err', val: 'io' });
+    expect(errors).toEqual([broken]);
   });
 });
 

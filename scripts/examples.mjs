@@ -127,7 +127,7 @@ function suspendingNode() {
   if ('Suspending' in WebAssembly) return process.execPath;
   const fetched = programOf('node24');
   if (fs.existsSync(fetched)) return fetched;
-  throw new Missing('needs Node.js 24 or newer');
+  throw new Missing('needs Node.js 24.21 or newer');
 }
 
 /** CPython and a program for it: asks dnsmasq where rsyslogd is, and sends it 10,000 lines, one at a time and in order. */

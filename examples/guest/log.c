@@ -1,6 +1,6 @@
 /*
  * A guest component of WASI 0.3: sends the lines of standard input to a syslog server, each as a message of RFC 5424, and each
- * when the system has taken the one before. scripts/guests.mjs builds it; with Node.js 24 or newer
+ * when the system has taken the one before. scripts/guests.mjs builds it; with Node.js 24.21 or newer
  *
  *     npx wasi-udp run build/guests/log.wasm --allow-bind 0.0.0.0:0 --allow-send 192.0.2.1:514 -- 192.0.2.1 514 < app.log
  *

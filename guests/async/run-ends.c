@@ -23,11 +23,15 @@ static bool run(void) {
     wait_for(20 * MILLISECOND);
     __builtin_trap();
   }
-  if (strcmp(how, "aside") == 0) {
+  if (strncmp(how, "aside", 5) == 0) {
     /* Nobody waits for either. */
     wait_aside(HOUR);
-    write_aside(output, "aside\n", 6);
+    static char block[300 * 1000];
+    memset(block, 'x', sizeof block);
+    write_aside(output, block, sizeof block);
+    if (strcmp(how, "aside-exit") == 0) exit_with_code(7);
   }
+  for (volatile bool spins = strcmp(how, "spin") == 0; spins;) continue;
   if (strcmp(how, "lines") == 0) {
     for (uint64_t i = 0;; i++) {
       number(i);

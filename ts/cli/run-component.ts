@@ -111,7 +111,7 @@ async function asyncShim(file: string, { isAsync, asyncImports }: World): Promis
   const { Suspending } = WebAssembly;
   if (Suspending === undefined) {
     throw new UsageError(
-      `${file} is a component of WASI 0.3, which needs Node.js 24 or later (it suspends stacks: JSPI), and this is ${process.version}: run it there`,
+      `${file} is a component of WASI 0.3, which needs Node.js 24.21 or later (it suspends stacks: JSPI), and this is ${process.version}: run it there`,
     );
   }
   if (!needsShim(asyncImports)) return undefined;

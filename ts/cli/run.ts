@@ -46,7 +46,7 @@ Examples:
   wasi-udp run server.wasm --allow-bind '[::]:5353' --allow-receive '*:*' --env LEVEL=debug
 
 Exit codes: the component's own; 1 where it trapped or its run failed; 2 wrong usage. Needs the npm packages
-@bytecodealliance/jco and @bytecodealliance/preview2-shim beside this one; for a component of WASI 0.3 also Node.js 24 or later,
+@bytecodealliance/jco and @bytecodealliance/preview2-shim beside this one; for a component of WASI 0.3 also Node.js 24.21 or later,
 and where it uses more of 0.3 than UDP and clocks, @bytecodealliance/preview3-shim.`,
   )
   .action(run);
