@@ -205,7 +205,9 @@ describe.skipIf(cannotSuspend)(`wasi-udp run where stacks cannot be suspended ${
   it('a component of WASI 0.3: exit code 2, and one line that names the version it needs and this one', async () => {
     const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'run', component('run-hello')]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .*WASI 0\.3.* Node\.js 24\.21 or later .* this is .*\d+\.\d+.*\n$/);
+    expect(stderr).toMatch(
+      /^wasi-udp: .*run-hello.wasm .*WASI 0\.3.* Node\.js 24\.21 or later .* this is .*\d+\.\d+.*\n$/,
+    );
   });
 });
 
