@@ -360,6 +360,21 @@ describe.each(CASES)('udp-socket of wasi:sockets/types@0.3 by $entrance.title ov
       expect(data.length).toBe(9);
     });
 
+    it.runIf(byObjects)('an address that sends as it is read leaves the datagram as it is', async () => {
+      const { server, client, serverAddress } = pair();
+      const inner: Promise<void>[] = [];
+      const remote = {
+        tag: family,
+        get val() {
+          if (inner.length === 0) inner.push(client.send(bytes('inner'), serverAddress));
+          return serverAddress.val;
+        },
+      } as IpSocketAddress;
+      await client.send(bytes('the outer one'), remote);
+      await inner[0];
+      expect((await receiveTexts(server, 2)).sort()).toEqual(['inner', 'the outer one']);
+    });
+
     it('sends leave in the order of their calls', async () => {
       const { server, client, serverAddress } = pair();
       const texts = Array.from({ length: 100 }, (_, i) => `${i}`);
@@ -773,6 +788,23 @@ describe.skipIf(noNamespaces)(`with a network of its own ${noNamespaces ?? ''}`,
     expect(seen.waited).toBeGreaterThan(100);
     expect(seen.accepted).toBeLessThan(200);
   });
+
+  it.each(EACH.flatMap(([way, host]) => ['send', 'receive'].map((next) => [way, host, next] as const)))(
+    'by %s over %s, what is refused while others wait for room is told by the next %s, once',
+    async (way, host, next) => {
+      // Slow enough for the system to answer each with a refusal.
+      const slower = slow.replace('10mbit', '1mbit');
+      const seen = await runInNamespace<Sent & { told: string[] }>(slower, 'async-sends.mjs', [
+        way,
+        host,
+        `close-${next}`,
+      ]);
+      expect(seen.waited).toBeGreaterThan(100);
+      expect([seen.accepted, seen.refusals]).toEqual([300, []]);
+      // One that was met while others waited, and the last one.
+      expect(seen.told).toEqual(['connection-refused', 'connection-refused', next === 'send' ? 'ok' : 'pending']);
+    },
+  );
 
   const NOWHERE = {
     '127.0.0.1': { route: 'ip route add prohibit 203.0.113.0/24', hosts: ['198.51.100.1:9', '203.0.113.1:9'] },

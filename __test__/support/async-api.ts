@@ -64,7 +64,7 @@ export const ASYNC_ENTRANCES: AsyncEntrance[] = [
 function caseOfVariant(error: unknown): ErrorCase | undefined {
   if (!(error instanceof Error && 'payload' in error)) return undefined;
   const { tag, val } = error.payload as { tag: ErrorCase; val?: string };
-  return (tag === 'other') === (typeof val === 'string') ? tag : undefined;
+  return (tag === 'other') === (typeof val === 'string' && val.length > 0) ? tag : undefined;
 }
 
 /** The case of error-code that a call gives, be it at once or later, or 'trap', or 'ok'. */
