@@ -14,7 +14,10 @@ static struct {
   uint8_t data[2048];
 } sends[MAX_CALLS];
 static handle subtasks[MAX_CALLS];
-static uint32_t states[MAX_CALLS + 1];
+static handle socket, set;
+/* The state of each call, and what follows them. */
+static uint32_t answer[2 * MAX_CALLS + 1];
+static uint32_t answers, calls;
 
 /* Cancels the subtask; the state in which it ended. */
 static uint32_t cancel(handle subtask) {
@@ -23,38 +26,80 @@ static uint32_t cancel(handle subtask) {
   return state;
 }
 
-EXPORT("[async-lift]cancel-receives") uint32_t cancel_receives(uint32_t count) {
-  CHECK(count <= MAX_CALLS);
-  handle socket = udp_open_bound(IPV4);
+static void send_to_self(uint32_t number) {
+  socket_address self = loopback(IPV4, udp_port(socket));
+  flat_address remote = flatten(&self);
+  result_empty result;
+  udp_send_blocking(socket, (const uint8_t *)&number, sizeof number, true, FLATTENED(remote), &result);
+  CHECK(!result.is_error);
+}
+
+static void take(const result_received *datagram) {
+  CHECK(!datagram->is_error);
+  answer[answers++] = number_of(datagram->data, datagram->length);
+  free(datagram->data);
+}
+
+EXPORT("[async-lift]cancel-receives") uint32_t cancel_receives(uint32_t count, uint32_t sent) {
+  CHECK(count <= MAX_CALLS && sent <= MAX_CALLS);
+  socket = udp_open_bound(IPV4);
+  answers = count;
   for (uint32_t i = 0; i < count; i++) {
     uint32_t status = udp_receive(socket, &received[i]);
     CHECK(STATE_OF(status) == STARTING || STATE_OF(status) == STARTED);
     subtasks[i] = SUBTASK_OF(status);
   }
-  for (uint32_t i = 0; i < count; i++) states[i] = cancel(subtasks[i]);
-  result_empty result;
-  socket_address self = loopback(IPV4, udp_port(socket));
-  flat_address remote = flatten(&self);
-  udp_send_blocking(socket, (const uint8_t *)&count, sizeof count, true, FLATTENED(remote), &result);
-  CHECK(!result.is_error);
-  result_received last;
-  udp_receive_blocking(socket, &last);
-  CHECK(!last.is_error);
-  states[count] = number_of(last.data, last.length);
-  free(last.data);
+  for (uint32_t number = 0; number < sent; number++) send_to_self(number);
+  for (uint32_t i = 0; i < count; i++) {
+    answer[i] = cancel(subtasks[i]);
+    if (answer[i] == RETURNED) take(&received[i]);
+  }
+  send_to_self(sent);
+  while (answers < count + sent + 1) {
+    result_received datagram;
+    udp_receive_blocking(socket, &datagram);
+    take(&datagram);
+  }
   udp_drop(socket);
-  return_receives(states, count + 1);
+  return_receives(answer, answers);
   return EXIT;
 }
 EXPORT("[callback][async-lift]cancel-receives")
-uint32_t proceed_receives(uint32_t event, uint32_t task, uint32_t state) {
-  (void)event, (void)task, (void)state;
+uint32_t proceed_receives(uint32_t event, uint32_t subtask, uint32_t state) {
+  (void)event, (void)subtask, (void)state;
   __builtin_trap();
 }
 
-EXPORT("[async-lift]cancel-sends") uint32_t cancel_sends(uint32_t port, uint32_t count, uint32_t size) {
+/* Takes the end of a send's subtask. */
+static void end(handle subtask, uint32_t state) {
+  if (state != RETURNED) return;
+  subtask_drop(subtask);
+  for (uint32_t i = 0; i < calls; i++)
+    if (subtasks[i] == subtask && answer[i] != RETURNED) answer[i] = RETURNED;
+}
+
+static uint32_t cancel_rest(void) {
+  event_payload event;
+  while (waitable_set_poll(set, &event) == EVENT_SUBTASK) end(event.waitable, event.state);
+  for (uint32_t i = 0; i < calls; i++) {
+    if (answer[i] != RETURNED) {
+      waitable_join(subtasks[i], 0);
+      answer[i] = cancel(subtasks[i]) + CANCELLED;
+    }
+    if (answer[i] % CANCELLED == RETURNED && sends[i].result.is_error) answer[i] += FAILED;
+  }
+  waitable_set_drop(set);
+  udp_drop(socket);
+  return_sends(answer, calls);
+  return EXIT;
+}
+
+EXPORT("[async-lift]cancel-sends")
+uint32_t cancel_sends(uint32_t port, uint32_t count, uint32_t size, uint32_t at_once) {
   CHECK(count <= MAX_CALLS && size >= sizeof(uint32_t) && size <= sizeof sends->data);
-  handle socket = udp_open_connected(IPV4, port);
+  socket = udp_open_connected(IPV4, port);
+  set = waitable_set_new();
+  calls = count;
   result_empty result;
   udp_set_send_buffer(socket, 8192, &result);
   CHECK(!result.is_error);
@@ -62,18 +107,14 @@ EXPORT("[async-lift]cancel-sends") uint32_t cancel_sends(uint32_t port, uint32_t
     memcpy(sends[i].data, &i, sizeof i);
     sends[i].params = (send_params){.self = socket, .data = sends[i].data, .length = size};
     uint32_t status = udp_send(&sends[i].params, &sends[i].result);
-    states[i] = STATE_OF(status);
+    answer[i] = STATE_OF(status);
     subtasks[i] = SUBTASK_OF(status);
+    if (answer[i] != RETURNED) waitable_join(subtasks[i], set);
   }
-  for (uint32_t i = 0; i < count; i++) {
-    if (states[i] != RETURNED) states[i] = cancel(subtasks[i]) + CANCELLED;
-    if (states[i] % CANCELLED == RETURNED && sends[i].result.is_error) states[i] += FAILED;
-  }
-  udp_drop(socket);
-  return_sends(states, count);
-  return EXIT;
+  return at_once ? cancel_rest() : WAIT_ON(set);
 }
-EXPORT("[callback][async-lift]cancel-sends") uint32_t proceed_sends(uint32_t event, uint32_t task, uint32_t state) {
-  (void)event, (void)task, (void)state;
-  __builtin_trap();
+EXPORT("[callback][async-lift]cancel-sends") uint32_t proceed_sends(uint32_t event, uint32_t subtask, uint32_t state) {
+  CHECK(event == EVENT_SUBTASK);
+  end(subtask, state);
+  return state == RETURNED ? cancel_rest() : WAIT_ON(set);
 }
