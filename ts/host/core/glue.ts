@@ -188,17 +188,41 @@ export interface EventGlobals {
   readonly second: { value: number };
 }
 
-export function eventGlobals(): EventGlobals {
-  const global = () => new wasm.Global({ value: 'i32', mutable: true }, 0);
-  return { event: global(), first: global(), second: global() };
+/** Sets the globals, but for those that have the value: most events differ in one, and setting takes longer than looking. */
+export class EventSetter {
+  readonly globals: EventGlobals;
+  #event = 0;
+  #first = 0;
+  #second = 0;
+
+  constructor() {
+    const global = () => new wasm.Global({ value: 'i32', mutable: true }, 0);
+    this.globals = { event: global(), first: global(), second: global() };
+  }
+
+  set(event: number, first: number, second: number): void {
+    const { globals } = this;
+    if (event !== this.#event) {
+      globals.event.value = event;
+      this.#event = event;
+    }
+    if (first !== this.#first) {
+      globals.first.value = first;
+      this.#first = first;
+    }
+    if (second !== this.#second) {
+      globals.second.value = second;
+      this.#second = second;
+    }
+  }
 }
 
 export interface SliceSteps extends EventGlobals {
   /** A task begins. */
   begin(): void;
-  /** A slice of the guest begins. */
+  /** A slice of the guest begins with an event of jco's. */
   enter(): void;
-  /** A slice has ended with that status: Pass, Event, Suspend or Bell. */
+  /** A slice has ended with that status: Pass, Event, with which another slice begins, Suspend or Bell. */
   next(status: number): number;
   /** Suspends until there may be an event. */
   suspend: CoreFunction;
@@ -214,14 +238,14 @@ export interface SliceSteps extends EventGlobals {
  * The start and the callback of an async-lifted export, with our steps after each slice of the guest:
  *
  *     loop(status):   n = next(status); Suspend: suspend(status), again; Bell: if rung(bell(event, first)), again
- *                     Event: enter(); status = callback(event, first, second); again
+ *                     Event: status = callback(event, first, second); again
  *     start(...):     begin(); loop(inner(...))
  *     callback'(...): translate(...): Pass: enter(), loop(callback(...)); Wait: loop(event)
  */
 export function slices(params: readonly number[], inner: CoreFunction, callback: CoreFunction, steps: SliceSteps) {
   const [INNER, CALLBACK, NEXT, SUSPEND, BEGIN, ENTER, BELL, RUNG, TRANSLATE, RUN] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
   const is = (step: number) => [...get(1), ...constant(step), EQUALS];
-  const deliver = [...call(ENTER), ...global(0), ...global(1), ...global(2), ...call(CALLBACK)];
+  const deliver = [...global(0), ...global(1), ...global(2), ...call(CALLBACK)];
   const run = [
     ...LOOP,
     ...[...get(0), ...call(NEXT), ...set(1)],

@@ -5,7 +5,7 @@ import { RECEIVE_RESULT_BYTES, SEND_BYTES } from './datagram-calls.js';
 import {
   type CoreFunction,
   dispatcher,
-  eventGlobals,
+  EventSetter,
   I32,
   I64,
   parametersOf,
@@ -122,7 +122,7 @@ class FastInstance implements CoreInstance {
   #handles: Handles | undefined;
   /** Where jco does not tell its handles: what `create` has given. */
   readonly #created = new Map<number, AsyncUdpSocket>();
-  readonly #globals = eventGlobals();
+  readonly #event = new EventSetter();
   readonly #context: TaskContext;
   /** jco's own functions. */
   readonly #original: Group;
@@ -304,7 +304,7 @@ class FastInstance implements CoreInstance {
       const isWait = name === '[waitable-set-wait]';
       add(name, (original) =>
         waiting(original, {
-          ...this.#globals,
+          ...this.#event.globals,
           look: (set, pointer) => {
             const step = this.#look(set, pointer, isWait);
             if (step !== Step.Event) this.#context.leave();
@@ -347,7 +347,7 @@ class FastInstance implements CoreInstance {
         this.#subtasks.isInSlice = !this.#isComposed && (functions.start as Marked)._jcoMaySuspend !== false;
       };
       const functions = slices(params, inner, callback!, {
-        ...this.#globals,
+        ...this.#event.globals,
         ...waits,
         begin: () => {
           this.#tasks += 1;
@@ -356,7 +356,8 @@ class FastInstance implements CoreInstance {
         enter,
         next: (status) => {
           const step = this.#next(status);
-          if (step !== Step.Event) this.#context.leave();
+          if (step === Step.Event) enter();
+          else this.#context.leave();
           return step;
         },
         translate: (event, waitable, state) => this.#translate(event, waitable, state),
@@ -376,7 +377,7 @@ class FastInstance implements CoreInstance {
     const code = status & 15;
     if (code === 2) return this.#wait(status >>> 4);
     subtasks.flush();
-    if (code === 1 && this.#yields++ < YIELDS && !subtasks.isTurnOver) return this.#event(0, 0, 0);
+    if (code === 1 && this.#yields++ < YIELDS && !subtasks.isTurnOver) return this.#tell(0, 0, 0);
     this.#yields = 0;
     this.#host.beforeWait();
     if (code === 0) {
@@ -395,11 +396,8 @@ class FastInstance implements CoreInstance {
     });
   }
 
-  #event(event: number, first: number, second: number): typeof Step.Event {
-    const { event: e, first: f, second: s } = this.#globals;
-    e.value = event;
-    f.value = first;
-    s.value = second;
+  #tell(event: number, first: number, second: number): typeof Step.Event {
+    this.#event.set(event, first, second);
     return Step.Event;
   }
 
@@ -424,7 +422,7 @@ class FastInstance implements CoreInstance {
 
   #deliver(set: WaitableSet): typeof Step.Event {
     const { handle, state } = set.shift();
-    return this.#event(SUBTASK, handle, state);
+    return this.#tell(SUBTASK, handle, state);
   }
 
   /**
@@ -470,7 +468,7 @@ class FastInstance implements CoreInstance {
     this.#host.ring(hidden.socket, bell.promise);
     this.#arm(bell, set);
     const isReceive = this.#original[RECEIVE] !== undefined;
-    this.#event(isReceive ? hidden.handle : hidden.params, hidden.result, 0);
+    this.#tell(isReceive ? hidden.handle : hidden.params, hidden.result, 0);
     return Step.Bell;
   }
 
@@ -527,7 +525,7 @@ class FastInstance implements CoreInstance {
     const bell = event === SUBTASK ? this.#bells.get(waitable) : undefined;
     if (bell === undefined) return Step.Pass;
     this.#dropBell(waitable);
-    this.#globals.event.value = (bell.set << 4) | 2;
+    this.#tell((bell.set << 4) | 2, 0, 0);
     return Step.Wait;
   }
 
@@ -557,7 +555,7 @@ class FastInstance implements CoreInstance {
       const { handle, state } = set.shift();
       this.#memory.words[area >>> 2] = handle;
       this.#memory.words[(area >>> 2) + 1] = state;
-      return this.#event(SUBTASK, 0, 0);
+      return this.#tell(SUBTASK, 0, 0);
     }
     if (!waits) return Step.Pass;
     this.#host.beforeWait();
