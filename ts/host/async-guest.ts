@@ -1,4 +1,5 @@
 import { caseOf, type ErrorCase, SocketError } from '../errors.js';
+import { Turn } from '../readiness/turn.js';
 import type { IpAddressFamily, IpSocketAddress } from '../rules/address.js';
 import { AsyncUdpSocket } from '../socket/async-udp-socket.js';
 import { cabiRep, dropOf, type GuestContext, type GuestResource, guestResources } from './guest.js';
@@ -72,6 +73,7 @@ export class Crossings {
 export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing' | 'sockets'>, crossings: Crossings) {
   const { table } = context;
   const Guest = guestResources(dropOf(context));
+  const turn = new Turn();
   const socketOf = (self: GuestResource) => table.get(self[cabiRep] as Resource<AsyncUdpSocket>, AsyncUdpSocket);
 
   class UdpSocket extends Guest {
@@ -99,10 +101,13 @@ export function asyncInterfaces(context: Pick<GuestContext, 'table' | 'outgoing'
     async send(data: Uint8Array, remoteAddress?: IpSocketAddress): Promise<void> {
       const socket = socketOf(this);
       await (crossings.bellOf(socket) ?? socket.send(data, remoteAddress)).catch(rethrow);
+      // A guest that blocks in each call would else never let the event loop turn.
+      await turn.give();
     }
     async receive(): Promise<[Uint8Array, IpSocketAddress]> {
       const socket = socketOf(this);
       const { data, remoteAddress } = await (crossings.bellOf(socket) ?? socket.receive()).catch(rethrow);
+      await turn.give();
       return [data, remoteAddress];
     }
     getLocalAddress(): IpSocketAddress {

@@ -71,6 +71,13 @@ const CREATE = '[static]udp-socket.create';
 const DROP = '[resource-drop]udp-socket';
 const WAITING = [SEND, RECEIVE, SEND_SYNC, RECEIVE_SYNC];
 
+/** Built-ins that take waitables or sets, as far as they are known here; of others jco's would not know handles of ours. */
+const BUILTINS =
+  /^(\[cancellable\]|\[async-lower\])?\[(waitable-set-(new|drop|wait|poll)|waitable-join|subtask-(drop|cancel))\]$/;
+
+/** What ends a waitable of jco's other than a subtask. */
+const ENDS = /^(\[async-lower\])?\[(stream|future)-drop-(readable|writable)/;
+
 /** How long a stack is suspended at a time where others may want to enter the instance, in milliseconds. */
 const SUSPENDED_MS = 200;
 
@@ -92,25 +99,42 @@ export function instantiateCore(host: FastHost, module: object, imports: Imports
     (key) => SOCKETS.test(key) && WAITING.some((call) => imports[key]![call] !== undefined),
   );
   if (name === undefined) return new wasm.Instance(module, imports);
-  const reason = reasonAgainst(module, imports[name]!);
-  host.note({ imports: name, fast: reason === undefined, reason: reason ?? 'its calls are served in its own memory' });
-  if (reason !== undefined) return new wasm.Instance(module, imports);
-  return new FastInstance(host, module, imports, name);
+  const reason = reasonAgainst(module, imports);
+  if (reason !== undefined) {
+    host.note({ imports: name, fast: false, reason });
+    return new wasm.Instance(module, imports);
+  }
+  const left = reasonToLeave(imports[name]!);
+  const fast = 'its calls are served in its own memory';
+  host.note({
+    imports: name,
+    fast: true,
+    reason: left === undefined ? fast : `${fast}; what waits is left to jco: ${left}`,
+  });
+  return new FastInstance(host, module, imports, name, left !== undefined);
 }
 
 /** Whose exports the functions are that were made for async-lifted ones. */
 const madeFor = new WeakMap<object, FastInstance>();
 
 /** Why a module is left to jco; undefined where it is not. */
-function reasonAgainst(module: object, group: Group): string | undefined {
+function reasonAgainst(module: object, imports: Imports): string | undefined {
   const { Suspending, Module } = wasm;
   if (Suspending === undefined) return 'this runtime has no JSPI (WebAssembly.Suspending)';
   const exported = Module.exports(module);
   if (!exported.some(({ name, kind }) => name === 'memory' && kind === 'memory'))
     return 'it exports no memory by that name';
-  if (group[RECEIVE] !== undefined && !exported.some(({ name }) => name === 'cabi_realloc'))
-    return 'it receives, and exports no cabi_realloc';
-  return undefined;
+  if (!exported.some(({ name }) => name === 'cabi_realloc')) return 'it exports no cabi_realloc';
+  const unknown = Object.keys(imports['$root'] ?? {}).find(
+    (key) => /waitable|subtask/.test(key) && !BUILTINS.test(key),
+  );
+  return unknown === undefined ? undefined : `it imports ${unknown}, which is not known here`;
+}
+
+/** Why calls that wait are left to jco, where a bell could not be made of what the module imports; undefined where one could. */
+function reasonToLeave({ [CREATE]: create, [SEND]: send, [RECEIVE]: receive }: Group): string | undefined {
+  if (create === undefined) return 'it imports no udp-socket.create';
+  return (send ?? receive) === undefined ? 'it awaits neither a send nor a receive' : undefined;
 }
 
 /** One core instance with the fast way before jco's. */
@@ -141,11 +165,13 @@ class FastInstance implements CoreInstance {
   #hidden: { socket: AsyncUdpSocket; handle: number; params: number; result: number } | undefined;
   #yields = 0;
   readonly #name: string;
-  #isComposed = false;
+  /** Whether calls that wait are left to jco. */
+  #leavesWaits: boolean;
 
-  constructor(host: FastHost, module: object, imports: Imports, name: string) {
+  constructor(host: FastHost, module: object, imports: Imports, name: string, leavesWaits: boolean) {
     this.#host = host;
     this.#name = name;
+    this.#leavesWaits = leavesWaits;
     let exports: Record<string, unknown> = {};
     this.#memory = new GuestMemory(
       () => exports['memory'] as LinearMemory,
@@ -156,8 +182,9 @@ class FastInstance implements CoreInstance {
     this.#root = imports['$root'] ?? {};
     this.#context = new TaskContext(this.#root);
     const clock = Object.keys(imports).find((key) => CLOCK.test(key));
+    const groups = Object.entries(imports).map(([key, group]) => [key, { ...group, ...this.#endings(group) }]);
     const instance = new wasm.Instance(module, {
-      ...imports,
+      ...Object.fromEntries(groups),
       [name]: { ...this.#original, ...this.#calls() },
       ...(imports['$root'] && { $root: { ...this.#root, ...this.#builtins() } }),
       ...(clock && { [clock]: { ...imports[clock], ...this.#clockCalls(imports[clock]!) } }),
@@ -171,8 +198,8 @@ class FastInstance implements CoreInstance {
    * From now on what waits goes jco's way.
    */
   isCalledByGuest(host: FastHost): void {
-    if (this.#isComposed) return;
-    this.#isComposed = true;
+    if (this.#leavesWaits) return;
+    this.#leavesWaits = true;
     host.note({ imports: this.#name, fast: false, reason: 'other components call it: what waits is left to jco' });
   }
 
@@ -217,7 +244,8 @@ class FastInstance implements CoreInstance {
     );
     // Whatever looks at a socket, or changes it, finds sent what was sent before.
     for (const [name, call] of Object.entries(original)) {
-      if (!name.startsWith('[method]udp-socket.') || WAITING.includes(name)) continue;
+      const isOther = !name.startsWith('[method]udp-socket.') || WAITING.includes(name);
+      if (isOther || typeof call !== 'function') continue;
       calls[name] = (...values: never[]) => {
         subtasks.flush();
         return call(...values);
@@ -265,6 +293,16 @@ class FastInstance implements CoreInstance {
     return calls;
   }
 
+  /** What drops the end of a stream or future, which is in no set then. */
+  #endings(group: Group): Group {
+    const names = Object.keys(group).filter((name) => ENDS.test(name) && typeof group[name] === 'function');
+    const ending = (original: CoreFunction) => (waitable: number) => {
+      original(waitable as never);
+      this.#foreign.delete(waitable);
+    };
+    return Object.fromEntries(names.map((name) => [name, ending(group[name]!)]));
+  }
+
   /** The canonical built-ins for handles of ours; all others go to jco untouched. */
   #builtins(): Group {
     const root = this.#root;
@@ -300,8 +338,9 @@ class FastInstance implements CoreInstance {
       this.#detach(set);
       original(set as never);
     });
-    for (const name of ['[waitable-set-wait]', '[waitable-set-poll]']) {
-      const isWait = name === '[waitable-set-wait]';
+    for (const name of Object.keys(root)) {
+      if (!/\[waitable-set-(wait|poll)\]$/.test(name)) continue;
+      const isWait = name.endsWith('[waitable-set-wait]');
       add(name, (original) =>
         waiting(original, {
           ...this.#event.globals,
@@ -344,7 +383,7 @@ class FastInstance implements CoreInstance {
       if (params === undefined) continue;
       const enter = () => {
         this.#context.enter();
-        this.#subtasks.isInSlice = !this.#isComposed && (functions.start as Marked)._jcoMaySuspend !== false;
+        this.#subtasks.isInSlice = !this.#leavesWaits && (functions.start as Marked)._jcoMaySuspend !== false;
       };
       const functions = slices(params, inner, callback!, {
         ...this.#event.globals,
@@ -489,12 +528,9 @@ class FastInstance implements CoreInstance {
   /** A socket that the guest does not know of, for calls that only ring. */
   #hide() {
     if (this.#hidden !== undefined) return this.#hidden;
-    const create = this.#original[CREATE];
-    if (create === undefined)
-      throw new Trap('a guest that waits for sockets beside other things must import udp-socket.create');
     const params = this.#memory.allocate(SEND_BYTES + Math.max(RECEIVE_RESULT_BYTES, EMPTY_RESULT_BYTES), 8);
     const result = params + SEND_BYTES;
-    create(0 as never, result as never);
+    this.#original[CREATE]!(0 as never, result as never);
     const created = this.#host.created();
     const { bytes, words } = this.#memory.look();
     const handle = words[(result + 4) >>> 2]!;
@@ -651,6 +687,7 @@ class Bell {
   }
 }
 
+/** Of a module that leaves what waits to jco, and makes none. */
 function noBell(): never {
-  throw new Trap('the guest waits, and imports no function that does');
+  throw new Trap('no bell can be made for this guest');
 }
