@@ -758,10 +758,17 @@ describe.skipIf(noNamespaces)(`with a network of its own ${noNamespaces ?? ''}`,
   const slow = `tc qdisc add dev lo root tbf rate 10mbit burst 10k limit 100k
     ${ON_ONE_PROCESSOR}`;
 
-  it.each(EACH.flatMap(([way, host]) => [1, 8, 64, 1000].map((count) => [way, host, count] as const)))(
+  const IN_FLIGHT = [
+    [1, 'connected'],
+    [8, 'addressed'],
+    [64, 'connected'],
+    [1000, 'addressed'],
+  ] as const;
+
+  it.each(EACH.flatMap((at) => IN_FLIGHT.map((mode) => [...at, ...mode] as const)))(
     'by %s over %s, sends that wait for room, %i in flight: each datagram once, in order',
-    async (way, host, count) => {
-      const { waited, ...seen } = await runInNamespace<Sent>(slow, 'async-sends.mjs', [way, host, String(count)]);
+    async (way, host, count, mode) => {
+      const { waited, ...seen } = await runInNamespace<Sent>(slow, 'async-sends.mjs', [way, host, `${count}`, mode]);
       expect(waited).toBeGreaterThan(count === 1 ? 10 : 100);
       expect(seen).toEqual({
         accepted: 1500,
