@@ -58,12 +58,13 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
       [false, true].flatMap((ipv6) => [false, true].map((connected) => ({ inFlight, ipv6, connected }))),
     );
 
-  describe('async-sender', () => {
+  // By hand, and by bindings that wit-bindgen has generated.
+  describe.each(['async-sender', 'async-generated'])('%s', (name) => {
     const send = (options: object, more: unknown[]): Step => ['send', 'send', { ...options, more }];
 
     it('1, 8, 64 and 1000 sends in flight: each datagram once, in order', async () => {
       const cases = combinations(1, 8, 64, 1000).map((one) => ({ ...one, count: Math.max(200, one.inFlight + 100) }));
-      const seen = await seenBy('async-sender', cases, (one) => send(one, [one.inFlight, one.connected]));
+      const seen = await seenBy(name, cases, (one) => send(one, [one.inFlight, one.connected]));
       expect(seen).toEqual(
         cases.map((one) => ({ ...one, seen: { outcomes: all(one.count, -1), numbers: upTo(one.count) } })),
       );
@@ -73,7 +74,7 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
       `%i sends in flight over a slow link: each datagram once, in order ${noNamespaces ?? ''}`,
       async (inFlight) => {
         const step = send({ count: 1100, size: 100 }, [inFlight, true]);
-        const { seen } = await answerOf(unshared(slow, command('async-sender', [step])));
+        const { seen } = await answerOf(unshared(slow, command(name, [step])));
         expect(seen).toEqual([{ outcomes: all(1100, -1), numbers: upTo(1100) }]);
       },
     );
@@ -82,14 +83,14 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
       const step = send({ count: 20 }, [4, false]);
       // Without a rule for the address; without one for the implicit bind.
       for (const rules of [[{ bind: '*:*' }], [{ send: '*:*' }]]) {
-        const { seen } = await answerOf(command('async-sender', [step], rules));
+        const { seen } = await answerOf(command(name, [step], rules));
         expect(seen).toEqual([{ outcomes: all(20, 0), numbers: [] }]);
       }
     });
 
     it('a refusal is told once, by the send behind it, which is not sent', async () => {
       const cases = combinations(1, 8).filter(({ ipv6 }) => !ipv6);
-      const answers = await seenBy('async-sender', cases, (one) => ['refused', { count: 100, ...one }]);
+      const answers = await seenBy(name, cases, (one) => ['refused', { count: 100, ...one }]);
       for (const { connected, seen } of answers) {
         const [sent, refused] = counts(seen as number[], -1, 9);
         expect(sent! + refused!).toBe(100);
