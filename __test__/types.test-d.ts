@@ -29,3 +29,13 @@ export const checks: true[] = [
   true satisfies Extends<ShimErrorCode, ErrorCode>,
   true satisfies Extends<ReturnType<typeof poll.poll>, Uint32Array>,
 ];
+
+// The third argument of the `instantiate` that jco makes, by the types that it gives.
+declare function instantiate(
+  instantiateCore?: (
+    module: WebAssembly.Module,
+    // biome-ignore lint/suspicious/noExplicitAny: that is how jco has it.
+    imports: Record<string, any>,
+  ) => WebAssembly.Instance | Promise<WebAssembly.Instance>,
+): void;
+instantiate(createHost().instantiateCore);

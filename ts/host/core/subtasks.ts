@@ -25,7 +25,7 @@ const State = { Starting: 0, Started: 1, Returned: RETURNED, CancelledBeforeStar
 export const FIRST = 2 ** 27;
 
 /** Subtasks that a guest may have at a time; what comes beyond goes jco's way. */
-const MOST = 2 ** 20;
+const MOST = 2 ** 16;
 
 /** Sends that go at once, one by one, of a guest that awaits each; the next one looks whether it still does. */
 const AT_ONCE = 64;
