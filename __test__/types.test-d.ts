@@ -15,11 +15,20 @@ import type {
   OutgoingDatagramStream,
   Pollable,
   poll,
+  UdpHost,
 } from '../dist/index.js';
 
 type Extends<A, B> = [A] extends [B] ? true : never;
 
+/** The third argument of the `instantiate` that jco makes, by the types that it gives. */
+type InstantiateCore = (
+  module: WebAssembly.Module,
+  // biome-ignore lint/suspicious/noExplicitAny: that is how jco has it.
+  imports: Record<string, any>,
+) => WebAssembly.Instance | Promise<WebAssembly.Instance>;
+
 export const checks: true[] = [
+  true satisfies Extends<UdpHost['instantiateCore'], InstantiateCore>,
   true satisfies Extends<OutgoingDatagramStream, ShimOutgoing>,
   true satisfies Extends<Pollable, ShimPollable>,
   true satisfies Extends<ShimDatagram, OutgoingDatagram>,
@@ -29,13 +38,3 @@ export const checks: true[] = [
   true satisfies Extends<ShimErrorCode, ErrorCode>,
   true satisfies Extends<ReturnType<typeof poll.poll>, Uint32Array>,
 ];
-
-// The third argument of the `instantiate` that jco makes, by the types that it gives.
-declare function instantiate(
-  instantiateCore?: (
-    module: WebAssembly.Module,
-    // biome-ignore lint/suspicious/noExplicitAny: that is how jco has it.
-    imports: Record<string, any>,
-  ) => WebAssembly.Instance | Promise<WebAssembly.Instance>,
-): void;
-instantiate(createHost().instantiateCore);
