@@ -313,7 +313,7 @@ const SLOW = `tc qdisc add dev lo root tbf rate 10mbit burst 10k limit 100k
 describe.skipIf(noNamespaces)(`a queue over a slow link ${noNamespaces ?? ''}`, () => {
   it('an unreferenced queue lets the process end though it waits for room', async () => {
     expect(
-      await runInNamespace('tc qdisc add dev lo root tbf rate 1mbit burst 3k limit 100k', 'queue-unref.mjs'),
+      await runInNamespace('tc qdisc add dev lo root tbf rate 64kbit burst 3k limit 100k', 'queue-unref.mjs'),
     ).toEqual({ waits: true });
   });
 

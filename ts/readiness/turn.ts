@@ -7,6 +7,7 @@ const TURN_MS = 8;
 /** Lets the event loop turn now and then in a loop that hardly ever waits. */
 export class Turn {
   #ends = performance.now() + TURN_MS;
+  #giving: Promise<void> | undefined;
 
   /** Whether this loop has had its turn. */
   get isOver(): boolean {
@@ -18,10 +19,14 @@ export class Turn {
     this.#ends = performance.now() + TURN_MS;
   }
 
-  /** Gives other work its turn where this loop has had its own. */
+  /** Gives other work its turn where this loop has had its own. Who asks meanwhile goes on behind who asked before. */
   async give(): Promise<void> {
-    if (!this.isOver) return;
-    await setImmediate();
-    this.begin();
+    if (this.#giving === undefined && this.isOver) {
+      this.#giving = setImmediate().then(() => {
+        this.#giving = undefined;
+        this.begin();
+      });
+    }
+    if (this.#giving !== undefined) await this.#giving;
   }
 }
