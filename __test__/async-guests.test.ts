@@ -49,7 +49,7 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
   };
 
   const upTo = (count: number) => Array.from({ length: count }, (_, number) => number);
-  const all = (count: number, outcome: number) => Array(count).fill(outcome);
+  const all = <T>(count: number, outcome: T): T[] => Array(count).fill(outcome);
   const counts = (outcomes: number[], ...wanted: number[]) =>
     wanted.map((outcome) => outcomes.filter((one) => one === outcome).length);
   /** Every combination of so many in flight, the families, and whether the socket is connected. */
@@ -78,6 +78,13 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
         expect(seen).toEqual([{ outcomes: all(1100, -1), numbers: upTo(1100) }]);
       },
     );
+
+    it.skipIf(noNamespaces)('a host that is dropped while sends wait leaves nothing', async () => {
+      const steps: Step[] = [1, 64].map((inFlight) => ['abandon', 1500, 1000, inFlight]);
+      const { seen, left } = await answerOf(unshared(slow, command(name, steps)));
+      expect(seen).toEqual(all(2, { opened: 1, open: 0, outcome: 'failed', inOrder: true }));
+      expect(left).toBe(0);
+    });
 
     it('what the policy does not allow: access-denied, each', async () => {
       const step = send({ count: 20 }, [4, false]);
@@ -136,6 +143,12 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
       ]);
       const expected = { outcomes: all(50, -1), numbers: upTo(50) };
       expect(seen).toEqual(cases.map((one) => ({ ...one, seen: expected })));
+    });
+
+    it.skipIf(noNamespaces)('each send blocks over a slow link, too', async () => {
+      const step: Step = ['send', 'send', { count: 600, size: 100, more: [true] }];
+      const { seen } = await answerOf(unshared(slow, command('async-blocking', [step])));
+      expect(seen).toEqual([{ outcomes: all(600, -1), numbers: upTo(600) }]);
     });
 
     it('each receive blocks until there is a datagram', async () => {
