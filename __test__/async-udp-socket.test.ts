@@ -658,33 +658,36 @@ describe.each(CASES)('udp-socket of wasi:sockets/types@0.3 by $entrance.title ov
       },
     );
 
-    it('receive: who may not be heard is dropped, and counted', async () => {
-      await using heard = await Receiver.open(at);
-      await using unheard = await Receiver.open(at);
-      open({ bind: `${host}:0` }, { receive: heard.text });
-      const socket = bound();
-      const waiting = socket.receive();
-      const say = (who: Receiver, text: string) =>
-        new Promise((resolve) => who.socket.send(text, portOf(socket), host.replace(/[[\]]/g, ''), resolve));
-      for (let i = 0; i < 20; i++) await say(unheard, 'no');
-      expect(await soon(waiting)).toBe('pending');
-      await say(heard, 'yes');
-      expect(textOf(await waiting)).toBe('yes');
-      expect(api.refused).toBe(20);
-    });
+    describe('receive', () => {
+      let outside: AsyncApi;
+      let [peer, stranger]: AsyncSocket[] = [];
 
-    it('receive: without a receive rule, those that a send rule covers', async () => {
-      await using peer = await Receiver.open(at);
-      await using stranger = await Receiver.open(at);
-      open({ bind: `${host}:0` }, { send: peer.text });
-      const socket = bound();
-      for (const [who, text] of [
-        [stranger, 'no'],
-        [peer, 'yes'],
-      ] as const)
-        await new Promise((resolve) => who.socket.send(text, portOf(socket), host.replace(/[[\]]/g, ''), resolve));
-      expect(textOf(await socket.receive())).toBe('yes');
-      expect(api.refused).toBe(1);
+      beforeEach(() => {
+        outside = entrance.open();
+        [peer, stranger] = [outside.create(family), outside.create(family)];
+        for (const socket of [peer, stranger]) socket.bind(any);
+      });
+      afterEach(() => outside[Symbol.dispose]());
+
+      it('who may not be heard is dropped, and counted', async () => {
+        open({ bind: `${host}:0` }, { receive: `${host}:${portOf(peer!)}` });
+        const socket = bound();
+        const waiting = socket.receive();
+        for (let i = 0; i < 20; i++) await stranger!.send(bytes('no'), socket.getLocalAddress());
+        expect(await soon(waiting)).toBe('pending');
+        await peer!.send(bytes('yes'), socket.getLocalAddress());
+        expect(textOf(await waiting)).toBe('yes');
+        expect(api.refused).toBe(20);
+      });
+
+      it('without a receive rule, those that a send rule covers', async () => {
+        open({ bind: `${host}:0` }, { send: `${host}:${portOf(peer!)}` });
+        const socket = bound();
+        await stranger!.send(bytes('no'), socket.getLocalAddress());
+        await peer!.send(bytes('yes'), socket.getLocalAddress());
+        expect(textOf(await socket.receive())).toBe('yes');
+        expect(api.refused).toBe(1);
+      });
     });
   });
 
