@@ -733,6 +733,7 @@ describe('error-code', () => {
     ['ENETRESET', 'remote-unreachable'],
     ['ECONNRESET', 'remote-unreachable'],
     ['ECONNREFUSED', 'connection-refused'],
+    ['EPIPE', 'connection-broken'],
     ['ECONNABORTED', 'connection-aborted'],
     ['EMSGSIZE', 'datagram-too-large'],
     ['EMFILE', 'other'],

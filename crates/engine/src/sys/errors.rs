@@ -19,6 +19,10 @@ pub const ERRORS: &[Row] = rows![
     EOPNOTSUPP => NotSupported,
     ENOPROTOOPT => NotSupported,
     EPROTONOSUPPORT => NotSupported,
+    #[cfg(unix)]
+    EPFNOSUPPORT => NotSupported,
+    #[cfg(unix)]
+    ESOCKTNOSUPPORT => NotSupported,
     EAFNOSUPPORT => InvalidArgument,
     EINVAL => InvalidArgument,
     EDESTADDRREQ => InvalidArgument,
@@ -46,6 +50,9 @@ pub const ERRORS: &[Row] = rows![
     ECONNREFUSED => ConnectionRefused,
     ECONNABORTED => ConnectionAborted,
     EMSGSIZE => DatagramTooLarge,
+    // types.wit of 0.3 has `connection-broken` for it.
+    #[cfg(unix)]
+    EPIPE => Unknown,
     EIO => Unknown,
     EINTR => Unknown,
     EBADF => Unknown,
