@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::env;
 use std::net::SocketAddr;
+use std::slice;
 use std::time::Duration;
 
 /// The buffers that the sockets of a thread share: a system call uses them, and leaves nothing in them.
@@ -24,6 +25,8 @@ pub struct Buffers {
 pub struct UdpSocket {
     socket: Socket,
     connected: bool,
+    /// Whether the system forgets an error that a message within a call consumed: each is a call of its own then.
+    forgets_errors: bool,
     outgoing: Outgoing,
     kept: Kept,
     /// Whether the last receive took all that the kernel had.
@@ -74,7 +77,14 @@ impl UdpSocket {
     /// Takes over a socket that is open, and is not connected.
     pub fn over(socket: Socket) -> Self {
         let segmentation = segmentation_wanted() && sys::segmentation(&socket);
-        Self { socket, connected: false, outgoing: Outgoing::new(segmentation), kept: Kept::default(), drained: false }
+        Self {
+            socket,
+            connected: false,
+            forgets_errors: false,
+            outgoing: Outgoing::new(segmentation),
+            kept: Kept::default(),
+            drained: false,
+        }
     }
 
     /// The descriptor, for readiness and options.
@@ -91,8 +101,7 @@ impl UdpSocket {
     pub fn connect(&mut self, address: SocketAddr) -> Result<(), Errno> {
         self.disconnect()?;
         sys::connect(&self.socket, address)?;
-        // Where the system refuses, an error within a batch is told later: by the next datagram that it meets.
-        let _ = sys::queue_errors(&self.socket, true);
+        self.forgets_errors = sys::queue_errors(&self.socket, true).is_err();
         self.connected = true;
         Ok(())
     }
@@ -103,6 +112,7 @@ impl UdpSocket {
         if self.connected {
             sys::disconnect(&self.socket)?;
             self.connected = false;
+            self.forgets_errors = false;
             let _ = sys::queue_errors(&self.socket, false);
             let _ = sys::take_error(&self.socket);
             self.outgoing.forget_peer();
@@ -132,8 +142,14 @@ impl UdpSocket {
 
     /// Sends a batch as if one datagram after the other; how many the kernel accepted, 0 where the socket would block.
     pub fn send(&mut self, buffers: &mut Buffers, batch: &Batch<'_>) -> Result<usize, Errno> {
-        let Self { socket, connected, outgoing, .. } = self;
-        let mut kernel = SocketKernel { socket, connected: *connected, messages: &mut buffers.messages, other: None };
+        let Self { socket, connected, forgets_errors, outgoing, .. } = self;
+        let mut kernel = SocketKernel {
+            socket,
+            connected: *connected,
+            forgets_errors: *forgets_errors,
+            messages: &mut buffers.messages,
+            other: None,
+        };
         let result = outgoing.send(&mut kernel, batch, &mut buffers.runs);
         if let Some(errno) = kernel.other {
             outgoing.keep(errno);
@@ -170,7 +186,7 @@ impl UdpSocket {
         payload: &mut [u8],
         table: &mut ReceivedTable<'_>,
     ) -> Result<(), Errno> {
-        let Self { socket, connected, outgoing, kept, drained } = self;
+        let Self { socket, connected, outgoing, kept, drained, .. } = self;
         *drained = false;
         let used = kept.pass_on(payload, table);
         if table.room() == 0 || !kept.datagrams.is_empty() {
@@ -346,6 +362,7 @@ pub fn poll(interests: &mut [Interest<'_>], timeout: Option<Duration>) -> Result
 struct SocketKernel<'a> {
     socket: &'a Socket,
     connected: bool,
+    forgets_errors: bool,
     messages: &'a mut Messages,
     /// An error that is pending beside one that a call has told.
     other: Option<Errno>,
@@ -353,7 +370,11 @@ struct SocketKernel<'a> {
 
 impl Kernel for SocketKernel<'_> {
     fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
-        let taken = self.messages.send(self.socket, batch, runs);
+        let taken = if self.forgets_errors {
+            self.send_each(batch, runs)
+        } else {
+            self.messages.send(self.socket, batch, runs)
+        };
         self.other = self.other.or_else(|| other_error(self.socket, self.connected, taken.error));
         taken
     }
@@ -361,5 +382,18 @@ impl Kernel for SocketKernel<'_> {
     /// A socket without a peer hears of no ICMP error.
     fn take_error(&mut self) -> Option<Errno> {
         if self.connected { sys::take_error(self.socket).ok().flatten() } else { None }
+    }
+}
+
+impl SocketKernel<'_> {
+    /// Sends the messages, each in a call of its own, which tells the error that it meets.
+    fn send_each(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        for (messages, run) in runs.iter().enumerate() {
+            let Taken { messages: sent, error } = self.messages.send(self.socket, batch, slice::from_ref(run));
+            if sent == 0 {
+                return Taken { messages, error };
+            }
+        }
+        Taken { messages: runs.len(), error: None }
     }
 }

@@ -53,7 +53,7 @@ fn batch(sizes: &[usize], apart: bool) -> Owned {
 }
 
 /// The errors by which a kernel may refuse a segmented message, and those that speak of something else.
-const REFUSALS: [i32; 5] = [libc::EINVAL, libc::EIO, libc::EMSGSIZE, libc::EOPNOTSUPP, libc::ENOPROTOOPT];
+const REFUSALS: [i32; 6] = [libc::EINVAL, libc::EIO, libc::EMSGSIZE, libc::EOPNOTSUPP, libc::ENOPROTOOPT, libc::ENOSYS];
 const OTHERS: [i32; 5] = [libc::EAGAIN, libc::EACCES, libc::ECONNREFUSED, libc::ENETUNREACH, libc::EPERM];
 
 #[test]

@@ -1,5 +1,6 @@
-//! Linux: sendmmsg(2) with UDP_SEGMENT, recvmmsg(2) with UDP_GRO.
+//! Linux: sendmmsg(2) with UDP_SEGMENT, recvmmsg(2) with UDP_GRO. Where a filter refuses them (seccomp(2)), calls of one message.
 
+use super::refused::{Call, Refused};
 use super::unix::{Name, counted};
 use super::{MESSAGE_BYTES, Received, retry};
 use crate::errno::Errno;
@@ -27,6 +28,7 @@ pub struct Messages {
     vectors: Box<[libc::iovec]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
+    refused: Refused,
 }
 
 impl Messages {
@@ -40,6 +42,7 @@ impl Messages {
             vectors: vec![vector; MAX_DATAGRAMS].into(),
             names: vec![Name::empty(); MAX_DATAGRAMS].into(),
             controls: vec![[0; 4]; MAX_DATAGRAMS].into(),
+            refused: Refused::default(),
         }
     }
 
@@ -47,8 +50,12 @@ impl Messages {
     pub fn send(&mut self, socket: &Socket, batch: &Batch<'_>, runs: &[Run]) -> Taken {
         if let [run] = runs
             && !run.is_segmented()
+            && !self.refused.has(Call::Sendto)
         {
-            return send_one(socket, batch, *run);
+            match send_one(socket, batch, *run) {
+                Err(errno) if self.refused.learn(Call::Sendto, errno) => {}
+                answer => return answer.map(|()| 1).into(),
+            }
         }
         let mut used = 0;
         // The name of the message before: its address index, where it lies, its length.
@@ -77,11 +84,37 @@ impl Messages {
                 (ptr::null_mut(), 0)
             };
         }
-        // SAFETY: the first `runs.len()` headers were written above. Their names, vectors and controls lie in arrays of
-        // `self`, borrowed for this call and not moved; the vectors lie in the batch's payload, which its borrow keeps alive
-        // and unchanged. The kernel only reads them, but for the headers' lengths.
-        retry(|| counted(unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) } as isize))
-            .into()
+        if !self.refused.has(Call::Sendmmsg) {
+            // SAFETY: the first `runs.len()` headers were written above. Their names, vectors and controls lie in arrays of
+            // `self`, borrowed for this call and not moved; the vectors lie in the batch's payload, which its borrow keeps
+            // alive and unchanged. The kernel only reads them, but for the headers' lengths.
+            let send =
+                || counted(unsafe { sendmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), runs.len()) } as isize);
+            match retry(send) {
+                Err(errno) if self.refused.learn(Call::Sendmmsg, errno) => {}
+                answer => return answer.into(),
+            }
+        }
+        for (messages, run) in runs.iter().enumerate() {
+            if let Err(errno) = self.send_written(socket, batch, messages, *run) {
+                return Taken { messages, error: Some(errno) };
+            }
+        }
+        Taken { messages: runs.len(), error: None }
+    }
+
+    /// Sends the run whose header is written by sendmsg(2), or by sendto(2) where that is refused too: a run of several goes
+    /// plainly then, since sendto(2) takes no control message.
+    fn send_written(&mut self, socket: &Socket, batch: &Batch<'_>, message: usize, run: Run) -> Result<(), Errno> {
+        if !self.refused.has(Call::Sendmsg) {
+            let header = &raw const self.headers[message].msg_hdr;
+            // SAFETY: as for sendmmsg(2) above, of which this is one message.
+            match retry(|| counted(unsafe { libc::sendmsg(socket.as_raw_fd(), header, 0) })) {
+                Err(errno) if self.refused.learn(Call::Sendmsg, errno) => {}
+                answer => return answer.map(|_| ()),
+            }
+        }
+        if run.is_segmented() { Err(Errno(libc::EOPNOTSUPP)) } else { send_one(socket, batch, run) }
     }
 
     /// Receives at most `max` messages in one recvmmsg(2), each into its own [`MESSAGE_BYTES`] of the payload.
@@ -105,19 +138,7 @@ impl Messages {
             header.msg_flags = 0;
             messages += 1;
         }
-        let receive = || {
-            // SAFETY: the first `messages` headers were written above. Names and controls lie in arrays of `self`, the
-            // vectors in `payload`: both are borrowed mutably for this call, so nobody else reads or writes them.
-            counted(unsafe {
-                libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), messages as u32, 0, ptr::null_mut())
-            } as isize)
-        };
-        let count = match retry(receive) {
-            Ok(count) => count,
-            Err(Errno(libc::EAGAIN)) => 0,
-            Err(errno) => return Taken { messages: 0, error: Some(errno) },
-        };
-        let mut error = None;
+        let Taken { messages: count, mut error } = self.receive_written(socket, messages);
         for (message, header) in self.headers[..count].iter().enumerate() {
             // No datagram, and no run of them, exceeds the buffer; one that did is not passed on cut.
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
@@ -129,13 +150,60 @@ impl Messages {
             let segment = segment_size(&header.msg_hdr).unwrap_or(length);
             received(Received { offset: message * MESSAGE_BYTES, length, segment, source });
         }
-        // An error behind good messages stays with the socket: recvmmsg(2) reports it on the next call.
         Taken { messages: count, error }
+    }
+
+    /// Receives into the first `messages` headers, which are written, by one recvmmsg(2). An error behind good messages stays
+    /// with the socket then: the next call reports it. Where recvmmsg(2) is refused, each is a call of its own.
+    fn receive_written(&mut self, socket: &Socket, messages: usize) -> Taken {
+        if !self.refused.has(Call::Recvmmsg) {
+            let receive = || {
+                // SAFETY: the caller wrote the first `messages` headers, which point into arrays of `self` and into a payload:
+                // both are borrowed mutably for the caller's call, so nobody else reads or writes them.
+                counted(unsafe {
+                    libc::recvmmsg(socket.as_raw_fd(), self.headers.as_mut_ptr(), messages as u32, 0, ptr::null_mut())
+                } as isize)
+            };
+            match retry(receive) {
+                Err(Errno(libc::EAGAIN)) => return Taken { messages: 0, error: None },
+                Err(errno) if self.refused.learn(Call::Recvmmsg, errno) => {}
+                answer => return answer.into(),
+            }
+        }
+        for message in 0..messages {
+            match self.receive_one(socket, message) {
+                Ok(length) => self.headers[message].msg_len = length as _,
+                Err(Errno(libc::EAGAIN)) => return Taken { messages: message, error: None },
+                Err(errno) => return Taken { messages: message, error: Some(errno) },
+            }
+        }
+        Taken { messages, error: None }
+    }
+
+    /// Receives into one header, by recvmsg(2), or by recvfrom(2) where that is refused too; the bytes. What recvfrom(2) gives
+    /// is a datagram: nothing is coalesced where no control message could tell it, see [`coalesce_receives`].
+    fn receive_one(&mut self, socket: &Socket, message: usize) -> Result<usize, Errno> {
+        let header = &mut self.headers[message].msg_hdr;
+        if !self.refused.has(Call::Recvmsg) {
+            // SAFETY: as for recvmmsg(2) above, of which this is one message.
+            match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), header, 0) })) {
+                Err(errno) if self.refused.learn(Call::Recvmsg, errno) => {}
+                answer => return answer,
+            }
+        }
+        header.msg_controllen = 0;
+        let vector = &self.vectors[message];
+        let receive = || {
+            let (name, length) = (header.msg_name.cast(), &raw mut header.msg_namelen);
+            // SAFETY: as above: the header's name and length, and the vector's bytes, which are as many as it says.
+            counted(unsafe { libc::recvfrom(socket.as_raw_fd(), vector.iov_base, vector.iov_len, 0, name, length) })
+        };
+        retry(receive)
     }
 }
 
 /// Sends one datagram, by sendto(2): it has no headers for the kernel to copy, which batches of one notice.
-fn send_one(socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
+fn send_one(socket: &Socket, batch: &Batch<'_>, run: Run) -> Result<(), Errno> {
     let bytes = batch.pieces(run.place, 1).next().unwrap_or_default();
     let mut name = Name::empty();
     let (name, length) = match batch.destination(run.address) {
@@ -149,7 +217,7 @@ fn send_one(socket: &Socket, batch: &Batch<'_>, run: Run) -> Taken {
     // kernel only reads them.
     let send =
         || counted(unsafe { libc::sendto(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0, name, length) });
-    retry(send).map(|_| 1).into()
+    retry(send).map(|_| ())
 }
 
 /// The system call itself: musl's function of that name is a loop of sendmsg(2), one system call a message, to clear the
@@ -194,8 +262,11 @@ fn segment_control(control: &mut Control, segment: u16) -> usize {
 ///
 /// ip(7), IP_RECVERR: "When enabled on a datagram socket, all generated errors will be queued in a per-socket error queue."
 /// Without it sendmmsg(2) consumes and forgets an error that one of its own messages raised. With it the kernel also tells
-/// where a queueing discipline drops (ENOBUFS), which it else counts as sent.
+/// where a queueing discipline drops (ENOBUFS), which it else counts as sent. A queue that must not be read is refused here.
 pub fn queue_errors(socket: &Socket, on: bool) -> Result<(), Errno> {
+    if on && let Some(errno) = Call::ErrorQueue.refusal() {
+        return Err(errno);
+    }
     let (level, option) = match socket.domain()? {
         Domain::IPV6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
         _ => (libc::IPPROTO_IP, libc::IP_RECVERR),
@@ -226,6 +297,8 @@ pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
         match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })) {
             Ok(_) => oldest = oldest.or_else(|| icmp_error(&header)),
             Err(Errno(libc::EAGAIN)) => break,
+            // The call itself is refused: the socket's own error is left to ask for.
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => break,
             Err(errno) => return Err(errno),
         }
     }
@@ -311,8 +384,14 @@ pub fn segmentation(socket: &Socket) -> bool {
     unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value.cast(), length) == 0 }
 }
 
-/// Has the kernel hand over runs of datagrams as one message (UDP_GRO, Linux 5.0).
+/// Has the kernel hand over runs of datagrams as one message (UDP_GRO, Linux 5.0), where a call is allowed that tells of them.
 pub fn coalesce_receives(socket: &Socket, on: bool) -> Result<(), Errno> {
+    if on
+        && let Some(errno) = Call::Recvmmsg.refusal()
+        && Call::Recvmsg.refusal().is_some()
+    {
+        return Err(errno);
+    }
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(on))
 }
 

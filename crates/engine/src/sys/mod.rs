@@ -13,12 +13,14 @@
 //! - `connect(&Socket, SocketAddr)`: of a socket that is not connected.
 //! - `disconnect(&Socket)`: with the bound address and port kept, whatever the system makes of them.
 //! - `queue_errors(&Socket, bool)`: whether the system keeps the errors that ICMP messages leave, so that one which a call
-//!   consumed and did not tell can still be asked for. A system that has no such queue does nothing.
+//!   consumed and did not tell can still be asked for. A system that needs no such queue does nothing; an error says that such
+//!   errors are forgotten.
 //! - `take_error(&Socket) -> Result<Option<Errno>, Errno>`: takes the error that is pending on the socket, the oldest where
 //!   there are several, with all others.
 //! - `PollItem::new(&Socket, readable, writable)`, with `is_readable`, `is_writable` and `has_error`: the system's own item.
 //! - `poll(&mut [PollItem], Option<Duration>) -> Result<(), Errno>`: one wait, for at most so long.
 //! - `prepare(&Socket) -> Result<(), Errno>`: what a new socket needs so that it behaves as on other systems.
+//! - `refusals() -> Vec<Refusal>`: the calls that the system refuses this thread as such, where others do their work.
 //! - `number`: the error numbers of the table in `errors.rs`, under their names in POSIX; the sets `WOULD_BLOCK`,
 //!   `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`, the numbers `UNKNOWN` and `INTERRUPTED`.
 //!
@@ -45,6 +47,17 @@ pub use unix::*;
 mod linux;
 #[cfg(all(target_os = "linux", not(any(feature = "portable", feature = "simulated"))))]
 pub use linux::*;
+
+#[cfg(all(target_os = "linux", not(any(feature = "portable", feature = "simulated"))))]
+mod refused;
+#[cfg(all(target_os = "linux", not(any(feature = "portable", feature = "simulated"))))]
+pub use refused::refusals;
+
+/// What the system refuses as such, and what follows: nothing that this backend could do without.
+#[cfg(not(all(target_os = "linux", not(any(feature = "portable", feature = "simulated")))))]
+pub fn refusals() -> Vec<Refusal> {
+    Vec::new()
+}
 
 #[cfg(all(unix, any(not(target_os = "linux"), feature = "portable"), not(feature = "simulated")))]
 mod portable;
@@ -79,6 +92,17 @@ pub struct Received {
     pub segment: usize,
     /// Where it came from.
     pub source: SocketAddr,
+}
+
+/// A system call that the system refuses as such, whatever it is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The call's name.
+    pub call: &'static str,
+    /// What follows from it.
+    pub consequence: &'static str,
+    /// The error by which it is refused.
+    pub errno: Errno,
 }
 
 /// Makes a system call, and again where a signal ended it before it did anything: signal(7), EINTR.

@@ -169,8 +169,9 @@ pub const WOULD_BLOCK: &[i32] = &[libc::EAGAIN, libc::EWOULDBLOCK, libc::ENOBUFS
 /// before Linux 6.10).
 pub const REFUSES_SIZE: &[i32] = &[libc::EMSGSIZE, libc::EINVAL];
 
-/// The errors by which a system refuses segmented messages as such: EIO where the device computes no checksums.
-pub const REFUSES_OFFLOAD: &[i32] = &[libc::EIO, libc::EOPNOTSUPP, libc::ENOPROTOOPT];
+/// The errors by which a system refuses segmented messages as such: EIO where the device computes no checksums, ENOSYS where a
+/// system that stands in for Linux has none.
+pub const REFUSES_OFFLOAD: &[i32] = &[libc::EIO, libc::EOPNOTSUPP, libc::ENOPROTOOPT, libc::ENOSYS];
 
 /// The errors that come from an ICMP message (`icmp_err_convert` of net/ipv4/icmp.c), are pending on a connected socket, and
 /// are forgotten once told. Those that a route gives as well (EHOSTUNREACH, ENETUNREACH, EACCES) are not here: they recur.
