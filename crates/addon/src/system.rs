@@ -84,6 +84,9 @@ pub fn features(env: Env) -> Result<Features> {
         let why = if off { "WASI_UDP_GSO=0 turns it off" } else { "the system does not offer it" };
         notes.push(format!("datagrams are not segmented by the system: {why}"));
     }
+    for sys::Refusal { call, consequence, errno } in sys::refusals() {
+        notes.push(format!("the system refuses {call}, by {}: {consequence}", errno.name()));
+    }
     let poller = Thread::of(&env)?.poller();
     if poller == "thread" {
         let forced = env::var_os("WASI_UDP_POLLER").is_some_and(|value| value == "thread");
