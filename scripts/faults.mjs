@@ -8,7 +8,7 @@ import os from 'node:os';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { Child, Fate, HANG, LONG_PATIENCE_MS, PATIENCE_MS } from './faults/child-process.mjs';
-import { ERRORS, LATER } from './faults/errors.mjs';
+import { ERRORS, FILTERED, LATER, REPLACED } from './faults/errors.mjs';
 import { judge } from './faults/judge.mjs';
 import { PROGRAMS } from './faults/programs.mjs';
 import { write } from './faults/report.mjs';
@@ -55,8 +55,9 @@ function refusals(made, { quick, isProgram = false, driver }) {
     // For ever, where that is ours alone. What is to be tried again may be tried for ever.
     if (!alone || call === 'close') continue;
     const lasting = errors.filter((errno) => !LATER.includes(errno));
-    for (const errno of quick ? lasting.slice(0, isProgram ? 1 : 2) : lasting)
-      list.push({ call, errno, k: first, sticky: true });
+    const kept = (errno, i) =>
+      !quick || i < (isProgram ? 1 : 2) || (REPLACED.includes(call) && FILTERED.includes(errno));
+    for (const errno of lasting.filter(kept)) list.push({ call, errno, k: first, sticky: true });
   }
   const interrupted = Object.keys(made).filter((call) => made[call].alone && INTERRUPTIBLE.includes(call));
   if (interrupted.length > 0)
@@ -149,7 +150,9 @@ async function runLane(lane, { quick, only, verbose }, results) {
       const verdict = judge(hits === 0 ? {} : fault, outcome, scenario);
       results.push({ lane, name, fault, hits, ...verdict });
       tell(results.at(-1), verbose);
-      if (verdict.problems.length > 0) await renew();
+      // A thread remembers the calls that a filter refuses it.
+      const isRemembered = fault.sticky && REPLACED.includes(fault.call) && FILTERED.includes(fault.errno);
+      if (verdict.problems.length > 0 || isRemembered) await renew();
     }
     if (verbose) console.log(`${name} (${lane.driver}) is done`);
   }

@@ -9,10 +9,16 @@ const NETWORK = [
   ...['EOPNOTSUPP', 'EACCES', 'EPERM', 'EMSGSIZE'],
 ];
 
+/** Errors by which a filter refuses calls as such, seccomp(2). EPERM is among those of the network too. */
+export const FILTERED = ['ENOSYS', 'EPERM'];
+
+/** Calls that others do the work of where a filter refuses them. */
+export const REPLACED = ['sendto', 'sendmmsg', 'sendmsg', 'recvmmsg', 'recvmsg'];
+
 /** send(2), but for what only streams and files give (EALREADY, EPIPE), and EIO, which udp(7) names for UDP_SEGMENT. */
 const SEND = [
   ...['EINTR', 'EAGAIN', 'ENOBUFS', 'ENOMEM', 'EBADF', 'ECONNRESET', 'EDESTADDRREQ', 'EFAULT', 'EINVAL', 'EISCONN'],
-  ...['ENOTCONN', 'ENOTSOCK', 'EIO', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', ...NETWORK],
+  ...['ENOTCONN', 'ENOTSOCK', 'EIO', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENOSYS', ...NETWORK],
 ];
 
 /** recv(2). */
@@ -26,11 +32,12 @@ const RECEIVE = [
   'EINVAL',
   'ENOTCONN',
   'ENOTSOCK',
+  'ENOSYS',
   ...NETWORK,
 ];
 
 /** recvmsg(2) of the queue of errors (MSG_ERRQUEUE), which is all that it is used for on Linux: it tells none of them as its own. */
-const ERROR_QUEUE = ['EINTR', 'EAGAIN', 'ENOMEM', 'EBADF', 'EFAULT', 'EINVAL', 'ENOTSOCK'];
+const ERROR_QUEUE = ['EINTR', 'EAGAIN', 'ENOMEM', 'EBADF', 'EFAULT', 'EINVAL', 'ENOTSOCK', ...FILTERED];
 
 /** epoll_wait(2). */
 const EPOLL_WAIT = ['EINTR', 'EBADF', 'EFAULT', 'EINVAL'];
@@ -90,6 +97,7 @@ const CODES = {
   EOPNOTSUPP: ['not-supported'],
   ENOPROTOOPT: ['not-supported'],
   EPROTONOSUPPORT: ['not-supported'],
+  ENOSYS: ['not-supported'],
   EAFNOSUPPORT: ['not-supported', 'invalid-argument'],
   EINVAL: ['invalid-argument'],
   EDESTADDRREQ: ['invalid-argument'],

@@ -1,6 +1,6 @@
 /** What is wrong in what a scenario told, and what the caller saw. */
 import os from 'node:os';
-import { codesOf, LATER, TOLD_ONCE } from './errors.mjs';
+import { codesOf, FILTERED, LATER, REPLACED, TOLD_ONCE } from './errors.mjs';
 
 /**
  * Judges one refusal. `outcome` has the errors that the caller met, and those that it met later, with nothing refused any more;
@@ -23,11 +23,14 @@ export function judge(
   for (const error of later.filter((error) => !isLate(error)))
     found.push(`afterwards ${error.operation}: ${error.name}: ${error.message}`);
   const told = [...errors, ...later.filter(isLate)];
+  const isReplaced = REPLACED.includes(call) && FILTERED.includes(errno);
   const mustTell = TOLD_ONCE.includes(errno)
     ? /^send|^recv/
-    : sticky && !LATER.includes(errno)
+    : sticky && !LATER.includes(errno) && !isReplaced
       ? /^send|^recv|^poll$/
       : /^$/;
+  if (sticky && isReplaced && told.length > 0)
+    found.push('what a filter refuses as such is told, though another call would do');
   // Where nobody listens, the scenario sees to it that refusals are told.
   const isCounted = isRefused && errno === 'ECONNREFUSED';
   if (mustTell.test(call) && !isCounted && told.length === 0 && fate === undefined) found.push('nobody is told');

@@ -31,9 +31,14 @@ const WHY = `## Where nothing is seen
 - \`EINTR\`: the call is made again. \`EAGAIN\`, \`ENOBUFS\`: a send accepts 0, a receive gives none; the wait that follows ends at once.
 - \`sendmmsg\`, not the first of a batch: the count says how far it went. An error that recurs does so at the next send; one that is told
   once is kept for it. A queue tries a refused datagram once more before it believes.
-- \`sendmmsg\` of a run, refused with \`EINVAL\`, \`EMSGSIZE\`, \`EIO\`, \`EOPNOTSUPP\` or \`ENOPROTOOPT\`: its datagrams go plainly.
-- \`getsockopt\` and \`setsockopt\` for UDP_SEGMENT, UDP_GRO and IP_RECVERR: datagrams go and come one by one, and refusals within a batch
-  are told later. \`getsockopt\` for SO_ERROR and \`recvmsg\` of the queue of errors, which ask for an error that a call may have consumed: the
+- \`sendmmsg\` of a run, refused with \`EINVAL\`, \`EMSGSIZE\`, \`EIO\`, \`EOPNOTSUPP\`, \`ENOPROTOOPT\` or \`ENOSYS\`: its datagrams go plainly.
+- \`sendto\`, \`sendmmsg\`, \`sendmsg\`, \`recvmmsg\` and \`recvmsg\`, the first and all later ones, with \`ENOSYS\` or \`EPERM\`, as a container's filter
+  refuses them: another of these calls, or \`recvfrom\`, does the work, message by message. Whether a call is refused as such, or has told
+  the error of its datagram (a firewall says \`EPERM\` too), the same call on no descriptor (-1) tells: where it is allowed, it answers
+  \`EBADF\`. The first is remembered for the thread, which no filter ever leaves; the second is told, and nothing is remembered.
+- \`getsockopt\` and \`setsockopt\` for UDP_SEGMENT, UDP_GRO and IP_RECVERR: datagrams go and come one by one. Without IP_RECVERR, or where
+  its queue must not be read, a connected socket sends each datagram, or run of them, by a call of its own, which tells what it meets.
+  \`getsockopt\` for SO_ERROR and \`recvmsg\` of the queue of errors, which ask for an error that a call may have consumed: the
   next check asks again.
 - \`bind\` to a port that the system chose: another one is chosen.
 - \`epoll_ctl\` that takes a descriptor out, \`close\`: nothing follows from their answer.

@@ -67,6 +67,11 @@ function isOurs(line, stack) {
   return !(line.includes('EPOLL_CTL_DEL') && stack.some((frame) => frame.includes('uv__io_check_fd')));
 }
 
+/** Whether a call asks on no descriptor whether such calls are refused: nothing follows from its other errors. */
+function isProbe({ name, line }) {
+  return line.includes(`${name}(-1, `);
+}
+
 /** The calls of a text with stacks, in order: name, number among those of the name, line, whether it is ours. */
 function callsIn(text) {
   const seen = {};
@@ -87,7 +92,7 @@ function callsIn(text) {
  */
 export function ours(text) {
   const found = {};
-  for (const { name, number, isOurs } of callsIn(text)) {
+  for (const { name, number, isOurs } of callsIn(text).filter((call) => !isProbe(call))) {
     if (isOurs) {
       found[name] ??= { numbers: [], alone: true };
       found[name].numbers.push(number);
