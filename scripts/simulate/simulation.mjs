@@ -124,6 +124,7 @@ function begin(random) {
     receiveBuffer: random.of([5000, 100_000]),
     drain: random.of([1, 5, 30]),
     oneByOne: random.once(4) ? 1 : 0,
+    noErrorQueue: random.once(8) ? 1 : 0,
   };
   addon.simulate(random.next() | 0, Int32Array.from(Object.values(settings)));
 }

@@ -60,6 +60,12 @@ const MENDS = [
     before: '        let _ = sys::queue_errors(&self.socket, true);\n        sys::connect(&self.socket, address)?;\n',
   },
   {
+    defect: 'an error within a batch is forgotten where no queue may be read',
+    file: 'crates/engine/src/socket.rs',
+    text: '            self.send_each(batch, runs)\n',
+    before: '            self.messages.send(self.socket, batch, runs)\n',
+  },
+  {
     defect: 'a commit from within another takes its place in the table',
     file: 'ts/batch/datagram-writer.ts',
     text: 'if (fits && !arena.isPacking && arena.append(',

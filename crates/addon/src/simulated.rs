@@ -26,9 +26,10 @@ pub fn simulate(seed: Argument, settings: Argument) -> Result<()> {
         receive_buffer,
         drain,
         one_by_one,
+        no_error_queue,
     ] = settings.integers("settings")?
     else {
-        return Err(refuse("settings must be 11 numbers"));
+        return Err(refuse("settings must be 12 numbers"));
     };
     let settings = Settings {
         interrupts: interrupts as u32,
@@ -42,6 +43,7 @@ pub fn simulate(seed: Argument, settings: Argument) -> Result<()> {
         receive_buffer: receive_buffer as u32,
         drain: drain as u32,
         one_by_one: one_by_one != 0,
+        no_error_queue: no_error_queue != 0,
     };
     kernel(|kernel| *kernel = Kernel::new(seed as u64, settings));
     driver()?.refuse(0);

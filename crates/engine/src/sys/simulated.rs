@@ -147,6 +147,9 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
 /// Whether ICMP errors are kept in a queue; what it holds goes when it is turned off, as with IP_RECVERR of Linux.
 pub fn queue_errors(socket: &Socket, on: bool) -> Result<(), Errno> {
     kernel(|kernel| {
+        if on && kernel.settings.no_error_queue {
+            return Err(Errno(number::EPERM));
+        }
         let on = on && !kernel.settings.one_by_one;
         let socket = kernel.socket(socket.as_raw_fd())?;
         socket.queues_errors = on;

@@ -46,6 +46,8 @@ pub struct Settings {
     pub drain: u32,
     /// A loop of sendmsg(2) and recvmsg(2) in place of sendmmsg(2) and recvmmsg(2), with nothing that only Linux has.
     pub one_by_one: bool,
+    /// A filter forbids to read a socket's queue of errors (EPERM).
+    pub no_error_queue: bool,
 }
 
 /// What happened, as whoever drives the kernel is told: a kind, the socket, three numbers.
