@@ -19,3 +19,17 @@ it('docs/conformance.md names tests that there are', () => {
   expect(titles.length).toBeGreaterThan(rows.length / 2);
   expect(titles.filter((title) => !sources.includes(title))).toEqual([]);
 });
+
+it('docs/environment.md names every variable of ours', () => {
+  const folders = ['ts', 'crates', 'scripts', '__test__', 'bench'];
+  const sources = folders.flatMap((folder) =>
+    readdirSync(new URL(folder, root), { recursive: true, encoding: 'utf8' })
+      .filter((file) => /\.(ts|mjs|rs)$/.test(file))
+      .map((file) => read(`${folder}/${file}`)),
+  );
+  const used = new Set(sources.flatMap((source) => source.match(/\bWASI_UDP_[A-Z]+(_[A-Z]+)*\b/g) ?? []));
+  const named = read('docs/environment.md')
+    .match(/^\| `WASI_UDP_\w+`/gm)!
+    .map((cell) => cell.slice(3, -1));
+  expect([...used].sort()).toEqual(named.sort());
+});
