@@ -1,104 +1,22 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { parse } from '@bytecodealliance/jco';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { createHost, type OpenUdp, openUdp, type UdpHost } from '../dist/index.js';
+import {
+  DATA,
+  EXIT,
+  HostileGuest,
+  MEMORY,
+  PARAMS,
+  RESULT,
+  RETURNED,
+  type Slice,
+  STARTED,
+  STARTING,
+  WAIT,
+} from './support/hostile-guest.js';
 import { ROUNDS } from './support/runtime.js';
 
 const CALLS = 5000 * ROUNDS;
-
-type Functions = Record<string, (...values: unknown[]) => number>;
-type Exports = Functions & {
-  memory: WebAssembly.Memory;
-  mode: WebAssembly.Global<'i32'>;
-  socket: WebAssembly.Global<'i32'>;
-};
-
-let module: WebAssembly.Module;
-beforeAll(async () => {
-  const text = readFileSync(fileURLToPath(new URL('fixtures/hostile-async.wat', import.meta.url)), 'utf8');
-  module = await WebAssembly.compile((await parse(text)) as Uint8Array<ArrayBuffer>);
-});
-
-const EXIT = 0;
-const WAIT = 2;
-const STARTING = 0;
-const STARTED = 1;
-const RETURNED = 2;
-/** Where the parameters of a send lie, its data, and the result. */
-const PARAMS = 1024;
-const DATA = 256;
-const RESULT = 512;
-const MEMORY = 131072;
-
-/** What a slice of the guest does with an event; the status that it ends with. */
-type Slice = (event: number, waitable: number, state: number) => number;
-
-/** A guest with a bound socket. */
-class Guest {
-  readonly exports: Exports;
-  readonly imports: ReturnType<UdpHost['coreImports']>;
-  readonly host: UdpHost;
-  #slice: Slice = () => EXIT;
-
-  constructor(host: UdpHost) {
-    this.host = host;
-    this.imports = host.coreImports({
-      memory: () => this.exports.memory,
-      realloc: (...values) => this.exports['cabi_realloc']!(...values),
-    });
-    const test = { slice: (...event: Parameters<Slice>) => this.#slice(...event) };
-    const imports = { ...this.imports, test } as WebAssembly.Imports;
-    this.exports = new WebAssembly.Instance(module, imports).exports as unknown as Exports;
-    this.exports.socket.value = this.open();
-  }
-
-  get socket(): number {
-    return this.exports.socket.value;
-  }
-
-  /** A socket that is bound to a free port. */
-  open(): number {
-    this.exports['create']!(0, RESULT);
-    const socket = this.word(RESULT + 4);
-    this.exports['bind']!(socket, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, RESULT);
-    expect(this.byte(RESULT)).toBe(0);
-    return socket;
-  }
-
-  get port(): number {
-    this.exports['local_address']!(this.socket, RESULT);
-    return new DataView(this.exports.memory.buffer).getUint16(RESULT + 8, true);
-  }
-
-  word(at: number): number {
-    return new DataView(this.exports.memory.buffer).getUint32(at, true);
-  }
-
-  byte(at: number): number {
-    return new Uint8Array(this.exports.memory.buffer)[at]!;
-  }
-
-  /** Writes the parameters of a send to 127.0.0.1. */
-  params(port: number, { at = PARAMS, socket = this.socket, data = DATA, length = 3, option = 1, tag = 0 } = {}): void {
-    const view = new DataView(this.exports.memory.buffer);
-    view.setUint32(at, socket, true);
-    view.setUint32(at + 4, data, true);
-    view.setUint32(at + 8, length, true);
-    view.setUint8(at + 12, option);
-    view.setUint8(at + 16, tag);
-    view.setUint16(at + 20, port, true);
-    new Uint8Array(this.exports.memory.buffer).set([127, 0, 0, 1], at + 22);
-  }
-
-  /** Runs a task of these slices, one after the other, of which the last ends it. */
-  run(...slices: Slice[]): Promise<void> {
-    const left = [...slices];
-    this.#slice = (...event) => left.shift()!(...event);
-    return this.host.callAsync(this.imports, this.exports, 'go');
-  }
-}
 
 let receiver: OpenUdp;
 let hosts: UdpHost[];
@@ -111,10 +29,10 @@ afterEach(() => {
   for (const host of hosts) host[Symbol.dispose]();
 });
 
-function guest(options: Parameters<typeof createHost>[0] = { allow: 'all' }): Guest {
+function guest(options: Parameters<typeof createHost>[0] = { allow: 'all' }): HostileGuest {
   const host = createHost(options);
   hosts.push(host);
-  return new Guest(host);
+  return new HostileGuest(host);
 }
 const port = () => receiver.localAddress.val.port;
 const arrived = () => receiver.incoming.receive().map(({ data }) => Buffer.from(data).toString('latin1'));
@@ -123,7 +41,7 @@ const traps = (call: () => unknown) => expect(call).toThrow(WebAssembly.RuntimeE
 /** The send at once, outside of a task; and within a slice, where it may wait. */
 const PLACES = ['at once', 'within a slice'] as const;
 
-async function attempt(one: Guest, place: (typeof PLACES)[number], call: () => number): Promise<unknown> {
+async function attempt(one: HostileGuest, place: (typeof PLACES)[number], call: () => number): Promise<unknown> {
   try {
     if (place === 'at once') return call();
     let status: unknown;
@@ -138,7 +56,7 @@ async function attempt(one: Guest, place: (typeof PLACES)[number], call: () => n
 }
 
 describe.each(PLACES)('a hostile send, %s', (place) => {
-  it.each<[string, (one: Guest) => [params: number, result: number] | undefined]>([
+  it.each<[string, (one: HostileGuest) => [params: number, result: number] | undefined]>([
     ['parameters that end with the memory', () => [MEMORY - 44, RESULT]],
     ['parameters behind the memory', () => [0x7fff_fff0, RESULT]],
     ['parameters that wrap around', () => [-4, RESULT]],
@@ -206,7 +124,7 @@ describe('subtasks', () => {
     expect(arrived()).toHaveLength(1);
   });
 
-  it.each<[string, (one: Guest) => unknown]>([
+  it.each<[string, (one: HostileGuest) => unknown]>([
     ['join of a subtask that is none', (one) => one.exports['join']!(2 ** 27 + 7, 0)],
     ['join of another waitable', (one) => one.exports['join']!(3, 0)],
     ['join to a set that is none', (one) => one.exports['join']!(2 ** 27, 99)],

@@ -49,9 +49,10 @@ export class Crossings {
     return object;
   }
 
-  /** jco passes a guest an object. */
+  /** jco passes a guest an object: one that `create` has returned only once that way. */
   passes(object: unknown): void {
     if (object !== this.#fresh) this.isPlain = false;
+    this.#fresh = undefined;
   }
 
   /** The socket that was created last, once. */

@@ -159,6 +159,10 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     created: () => crossings.takeCreated(),
     isPlain: () => crossings.isPlain,
     ring: (socket, promise) => crossings.bells.set(socket, promise),
+    hideNext: () => {
+      table.widen();
+      sockets.hideNext();
+    },
     beforeWait: () => behind?.leave(),
     note: (way) => ways.push(way),
   };

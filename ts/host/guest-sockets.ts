@@ -9,6 +9,7 @@ export class GuestSockets {
   readonly #options: UdpSocketOptions;
   readonly #limit: number;
   readonly #isWrapped: boolean;
+  #isNextHidden = false;
   /** Those that are open, and some that are closed. */
   readonly #descriptors = new Set<Descriptor>();
 
@@ -26,6 +27,10 @@ export class GuestSockets {
 
   /** A socket of 0.3. A host that has put an implementation of its own around the streams of 0.2 is not passed by through it. */
   openAsync(family: IpAddressFamily): AsyncUdpSocket {
+    if (this.#isNextHidden) {
+      this.#isNextHidden = false;
+      return new AsyncUdpSocket(family, this.#options);
+    }
     if (this.#isWrapped) {
       throw new SocketError(
         'not-supported',
@@ -33,6 +38,11 @@ export class GuestSockets {
       );
     }
     return this.#counted(() => new AsyncUdpSocket(family, this.#options));
+  }
+
+  /** The next socket is one that the guest does not know of: no limit is about it, and no watch over streams. */
+  hideNext(): void {
+    this.#isNextHidden = true;
   }
 
   #counted<T extends { readonly descriptor: Descriptor }>(open: () => T): T {

@@ -19,7 +19,7 @@ export class ResourceTable implements Disposable {
   readonly #resources = new Map<number, Disposable>();
   /** By handles: on whose behalf a resource was taken in, where somebody said so. */
   readonly #owners = new Map<number, object>();
-  readonly #limit: number;
+  #limit: number;
   #next = FIRST;
 
   /** `limit`: how many resources it may hold. Default: any number. */
@@ -39,6 +39,11 @@ export class ResourceTable implements Disposable {
       `a guest may hold ${this.#limit} resources (limits.resources), it has ${this.size} and asks for ${count} more: ` +
         'drop what is no longer used, or raise the limit',
     );
+  }
+
+  /** Has room for one resource more, which is the host's own. */
+  widen(): void {
+    this.#limit += 1;
   }
 
   /** Takes a resource in; its handle. Traps where the table is full. `owner`: whose resources `handles` tells apart. */

@@ -245,9 +245,7 @@ export class AsyncUdpSocket extends Socket {
     this.#await(READABLE, {
       wake: () => {
         this.#leaveWait = undefined;
-        // One that is served may take others away, or drop the socket.
-        for (let next = this.#receivers[0]; next?.serve(); next = this.#receivers[0])
-          if (this.#receivers[0] === next) this.#receivers.shift();
+        this.serve();
         if (!this.descriptor.isClosed) this.#awaitDatagrams();
       },
       fail: (error) => {
@@ -255,6 +253,13 @@ export class AsyncUdpSocket extends Socket {
         for (const receiver of this.#receivers.splice(0)) receiver.fail(error);
       },
     });
+  }
+
+  /** @internal Serves those who wait for a datagram, in order, as far as there are any. */
+  serve(): void {
+    // One that is served may take others away, or drop the socket.
+    for (let next = this.#receivers[0]; next?.serve(); next = this.#receivers[0])
+      if (this.#receivers[0] === next) this.#receivers.shift();
   }
 
   #await(interest: number, waiter: Waiter): void {
@@ -341,8 +346,8 @@ function notConnected(operation: string): SocketError {
   return new SocketError('invalid-state', `${operation}: the socket has no peer: connect it first`);
 }
 
-/** For sends that waited while their peer was changed. */
-function turnedAway(): SocketError {
+/** @internal For sends that waited while their peer was changed. */
+export function turnedAway(): SocketError {
   return new SocketError(
     'invalid-state',
     'send: the peer was changed while the datagram waited for room: send it again',

@@ -58,6 +58,17 @@ export class CoreTasks {
     };
   }
 
+  /** The functions as they are to be called: whatever looks at a socket, or changes it, finds sent what was sent before. */
+  afterSends(group: Record<string, CoreFunction>): Record<string, CoreFunction> {
+    const after = (call: CoreFunction): CoreFunction => {
+      return (...values) => {
+        this.#subtasks.flush();
+        return call(...values);
+      };
+    };
+    return Object.fromEntries(Object.entries(group).map(([name, call]) => [name, after(call)]));
+  }
+
   get clock(): Record<string, CoreFunction> {
     const wait = (when: bigint) => this.#begun(this.#subtasks.waitUntil(when));
     return {
@@ -69,11 +80,7 @@ export class CoreTasks {
   /** The canonical built-ins that a guest of 0.3 imports from `$root`. */
   get builtins(): Record<string, CoreFunction> {
     const subtasks = this.#subtasks;
-    const set = (number: number) => {
-      if (!this.#sets.has(number))
-        throw new Trap(`${number} of the guest names no waitable set: use what was returned`);
-      return number;
-    };
+    const set = (number: number) => this.#set(number);
     const poll = (number: number, pointer: number) => {
       const area = this.#memory.look().area(pointer, 8, 4);
       subtasks.flush();
@@ -90,7 +97,9 @@ export class CoreTasks {
         return this.#nextSet++;
       },
       '[waitable-set-drop]': (number: number) => {
-        subtasks.dropSet(set(number));
+        if (subtasks.set(set(number)).isAwaited)
+          throw new Trap(`a task of the guest waits on waitable set ${number}: drop the set when it waits no more`);
+        subtasks.dropSet(number);
         this.#sets.delete(number);
       },
       '[waitable-join]': (waitable: number, number: number) => subtasks.join(waitable, number === 0 ? 0 : set(number)),
@@ -119,14 +128,24 @@ export class CoreTasks {
     throw new Trap('a call that waits was made where nobody can wait: begin the export by callAsync()');
   }
 
+  /** The number of a waitable set of the guest's. Traps where it is none. */
+  #set(number: number): number {
+    if (!this.#sets.has(number)) throw new Trap(`${number} of the guest names no waitable set: use what was returned`);
+    return number;
+  }
+
   /** A call that waits, of a guest that does nothing meanwhile: this thread waits with it. */
   #blocking(handle: number, interest: number, act: () => boolean): void {
     this.#subtasks.flush();
     while (!act()) {
-      const { descriptor } = this.#handles.get(handle, AsyncUdpSocket);
+      const socket = this.#handles.get(handle, AsyncUdpSocket);
+      const { descriptor } = socket;
       this.#subtasks.beginTurn();
       this.#beforeWait();
       new Pollable({ event: { descriptor, interest, granted: () => (descriptor.events & interest) !== 0 } }).block();
+      // The event loop, which else does it, stands still.
+      socket.serve();
+      this.#subtasks.check();
     }
   }
 
@@ -158,7 +177,7 @@ export class CoreTasks {
         continue;
       }
       if (code !== WAIT) throw new Trap(`a callback answers EXIT, YIELD or WAIT, the guest gave ${code}`);
-      const set = subtasks.set(status >>> 4);
+      const set = subtasks.set(this.#set(status >>> 4));
       if (!set.hasEvent || subtasks.isTurnOver) {
         subtasks.flush();
         await this.#until(set);
@@ -178,9 +197,8 @@ export class CoreTasks {
     if (!set.hasEvent) {
       this.#beforeWait();
       await new Promise<void>((resolve) => {
-        set.wake = resolve;
+        set.await(resolve);
       });
-      set.wake = undefined;
     } else if (this.#subtasks.isTurnOver) await new Promise<void>((resolve) => setImmediate(resolve));
     else return;
     this.#subtasks.beginTurn();

@@ -100,7 +100,7 @@ export function coreImports(
   const { now } = lowered(forms['wasi:clocks/monotonic-clock']);
   const imports: CoreImports = {
     $root: tasks.builtins,
-    [`wasi:sockets/types@${asyncVersion}`]: { ...lowered(asyncForms), ...tasks.sockets },
+    [`wasi:sockets/types@${asyncVersion}`]: { ...tasks.afterSends(lowered(asyncForms)), ...tasks.sockets },
     [`wasi:clocks/monotonic-clock@${asyncVersion}`]: { now: now!, 'get-resolution': () => 1n, ...tasks.clock },
   };
   for (const [name, group] of [

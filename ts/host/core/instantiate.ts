@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers';
+import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { Trap } from '../../errors.js';
 import { AsyncUdpSocket } from '../../socket/async-udp-socket.js';
 import { RECEIVE_RESULT_BYTES, SEND_BYTES } from './datagram-calls.js';
@@ -40,6 +40,8 @@ export interface FastHost {
   isPlain(): boolean;
   /** Has the ordinary `send` and `receive` of a socket return the promise in place of their own. */
   ring(socket: AsyncUdpSocket, promise: Promise<never>): void;
+  /** The next socket that is created is none of the guest's: no limit is about it. */
+  hideNext(): void;
   /** What is done before a guest waits. */
   beforeWait(): void;
   /** Takes note of how a module is served. */
@@ -63,6 +65,8 @@ export interface CoreInstance {
 
 const SOCKETS = /^wasi:sockets\/types@0\.3\./;
 const CLOCK = /^wasi:clocks\/monotonic-clock@0\.3\./;
+/** An export that is called once, when nothing else is. */
+const RUN = /^\[async-lift\]wasi:cli\/run@[^#]*#run$/;
 const SEND = '[async-lower][method]udp-socket.send';
 const RECEIVE = '[async-lower][method]udp-socket.receive';
 const SEND_SYNC = '[method]udp-socket.send';
@@ -251,6 +255,15 @@ class FastInstance implements CoreInstance {
         return call(...values);
       };
     }
+    for (const name of ['connect', 'disconnect']) {
+      add(`[async-lower][method]udp-socket.${name}`, (slow) => {
+        const flush = () => {
+          subtasks.flush();
+          return this.#told(SLOW);
+        };
+        return dispatcher(two, true, flush, slow);
+      });
+    }
     add(CREATE, (slow) => (family: number, result: number) => {
       const status = slow(family as never, result as never);
       const { bytes, words } = this.#memory.look();
@@ -373,7 +386,7 @@ class FastInstance implements CoreInstance {
     const callable = Object.keys(exports).filter(
       (key) => typeof exports[key] === 'function' && !/^(\[callback\]|cabi_|_|\[post-return\])/.test(key),
     );
-    this.#hasOthers = callable.length > 1;
+    this.#hasOthers = callable.some((key) => !RUN.test(key));
     const waits = this.#waits((status) => status >>> 4);
     for (const key of callable) {
       const inner = exports[key] as CoreFunction;
@@ -478,15 +491,15 @@ class FastInstance implements CoreInstance {
     const set = subtasks.set(number);
     if (subtasks.isTurnOver || set.hasEvent) await new Promise<void>((resolve) => setImmediate(resolve));
     else {
+      let timer: NodeJS.Timeout | undefined;
+      let leave: (() => void) | undefined;
       await new Promise<void>((resolve) => {
-        const timer = this.#hasOthers ? setTimeout(resolve, SUSPENDED_MS) : undefined;
-        set.wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
+        leave = set.await(resolve);
+        if (this.#hasOthers) timer = setTimeout(resolve, SUSPENDED_MS);
       });
+      clearTimeout(timer);
+      leave?.();
       if (!set.hasEvent && this.#hasOthers) this.#letOthersIn();
-      set.wake = undefined;
     }
     subtasks.beginTurn();
     subtasks.check();
@@ -494,10 +507,12 @@ class FastInstance implements CoreInstance {
 
   /** Has jco wait for the set, with a subtask of its own in it that ends when one of ours does. */
   #makeBell(set: WaitableSet): number {
-    const former = [...this.#bells.values()].find((bell) => bell.set === set.number);
-    if (former !== undefined) {
-      this.#arm(former, set);
-      this.#handOver(former);
+    for (const [handle, bell] of this.#bells) {
+      if (bell.set !== set.number && bell.set !== 0) continue;
+      if (bell.set === 0) this.#root['[waitable-join]']!(handle as never, set.number as never);
+      bell.set = set.number;
+      bell.arm(set);
+      this.#handOver(bell);
       return Step.Pass;
     }
     const hidden = this.#hide();
@@ -505,24 +520,16 @@ class FastInstance implements CoreInstance {
     bell.set = set.number;
     this.#bell = bell;
     this.#host.ring(hidden.socket, bell.promise);
-    this.#arm(bell, set);
+    bell.arm(set);
     const isReceive = this.#original[RECEIVE] !== undefined;
     this.#tell(isReceive ? hidden.handle : hidden.params, hidden.result, 0);
     return Step.Bell;
   }
 
-  /** Rings when the set has an event. */
-  #arm(bell: Bell, set: WaitableSet): void {
-    set.wake = () => {
-      set.wake = undefined;
-      bell.ring();
-    };
-  }
-
   /** jco waits with a bell: it rings soon where the instance is held for this task alone, or the guest has had its turn. */
   #handOver(bell: Bell): void {
     const set = this.#subtasks.set(bell.set);
-    if (set.hasEvent || (this.#tasks <= 1 && this.#foreign.size === 0)) setImmediate(() => set.wake?.());
+    if (set.hasEvent || (this.#tasks <= 1 && this.#foreign.size === 0)) setImmediate(bell.ring);
   }
 
   /** A socket that the guest does not know of, for calls that only ring. */
@@ -530,6 +537,7 @@ class FastInstance implements CoreInstance {
     if (this.#hidden !== undefined) return this.#hidden;
     const params = this.#memory.allocate(SEND_BYTES + Math.max(RECEIVE_RESULT_BYTES, EMPTY_RESULT_BYTES), 8);
     const result = params + SEND_BYTES;
+    this.#host.hideNext();
     this.#original[CREATE]!(0 as never, result as never);
     const created = this.#host.created();
     const { bytes, words } = this.#memory.look();
@@ -566,16 +574,17 @@ class FastInstance implements CoreInstance {
   }
 
   #dropBell(handle: number): void {
+    this.#bells.get(handle)!.disarm();
     this.#bells.delete(handle);
     this.#root['[subtask-drop]']!(handle as never);
   }
 
-  /** Takes the bell out of a set that the guest drops; it rings for nobody. */
+  /** Takes the bell out of a set that the guest drops: the next set that needs one gets it. */
   #detach(set: number): void {
     for (const [handle, bell] of this.#bells) {
       if (bell.set !== set) continue;
       bell.set = 0;
-      bell.ring();
+      bell.disarm();
       this.#root['[waitable-join]']!(handle as never, 0 as never);
     }
   }
@@ -677,6 +686,7 @@ class Bell {
   set = 0;
   ring = () => {};
   readonly promise: Promise<never>;
+  #leave: (() => void) | undefined;
 
   constructor() {
     this.promise = new Promise((_, reject) => {
@@ -684,6 +694,17 @@ class Bell {
       this.ring = () => reject(Object.assign(new Error('rung'), { payload: { tag: 'timeout' } }));
     });
     this.promise.catch(() => {});
+  }
+
+  /** Rings when the set has an event. */
+  arm(set: WaitableSet): void {
+    this.disarm();
+    this.#leave = set.await(this.ring);
+  }
+
+  disarm(): void {
+    this.#leave?.();
+    this.#leave = undefined;
   }
 }
 

@@ -4,7 +4,8 @@ import { IncomingBatch } from '../../batch/incoming-batch.js';
 import { SocketError, Trap } from '../../errors.js';
 import { LAYOUT } from '../../native/layout.js';
 import { Turn } from '../../readiness/turn.js';
-import type { AsyncUdpSocket } from '../../socket/async-udp-socket.js';
+import type { Destination } from '../../rules/destination.js';
+import { type AsyncUdpSocket, turnedAway } from '../../socket/async-udp-socket.js';
 import {
   checkSend,
   flatSend,
@@ -36,6 +37,9 @@ const CALLS_A_LOOK = 64;
 /** The most that a timer of Node.js waits, in milliseconds. */
 const LONGEST_TIMER_MS = 2n ** 31n - 1n;
 
+/** Events that a set keeps when the guest has had them, behind which there are others. */
+const MOST_SEEN = 4096;
+
 /** A call of the guest that has not ended when it was answered. Its memory is used again once the guest has dropped it. */
 class Subtask {
   readonly handle: number;
@@ -44,6 +48,8 @@ class Subtask {
   isDelivered = false;
   set: WaitableSet | undefined;
   socket: AsyncUdpSocket | undefined;
+  /** The rules of a send's socket as it was called: others where the peer was changed since. */
+  destination: Destination | undefined;
   /** Where the parameters of a send lie, and where the result goes. */
   params = 0;
   result = 0;
@@ -67,8 +73,8 @@ export class WaitableSet {
   #at = 0;
   /** Subtasks of ours in it. */
   members = 0;
-  /** Calls whoever waits for it. */
-  wake: (() => void) | undefined;
+  /** Those who wait for it: several tasks may. */
+  readonly #waiters = new Set<() => void>();
 
   constructor(number: number) {
     this.number = number;
@@ -80,7 +86,25 @@ export class WaitableSet {
 
   add(subtask: Subtask): void {
     this.#ended.push(subtask);
-    this.wake?.();
+    this.wake();
+  }
+
+  /** Calls once when the set has an event, or its instance is broken. The function that is returned ends that. */
+  await(waiter: () => void): () => void {
+    this.#waiters.add(waiter);
+    return () => this.#waiters.delete(waiter);
+  }
+
+  get isAwaited(): boolean {
+    return this.#waiters.size > 0;
+  }
+
+  /** Calls all who wait: each looks for itself whether there is something for it. */
+  wake(): void {
+    if (this.#waiters.size === 0) return;
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter();
   }
 
   remove(subtask: Subtask): void {
@@ -94,6 +118,10 @@ export class WaitableSet {
     this.#at += 1;
     if (this.#at === this.#ended.length) {
       this.#ended.length = 0;
+      this.#at = 0;
+    } else if (this.#at === MOST_SEEN) {
+      // A guest may never come to the end of what has ended.
+      this.#ended.splice(0, this.#at);
       this.#at = 0;
     }
     subtask.isDelivered = true;
@@ -199,6 +227,7 @@ export class Subtasks {
   #queue(socket: AsyncUdpSocket, params: number, result: number): number {
     const subtask = this.#new(State.Starting, socket, result);
     subtask.params = params;
+    subtask.destination = socket.destination;
     let outbox = this.#outboxes.get(socket);
     if (outbox === undefined) {
       outbox = { socket, sends: [], leave: undefined };
@@ -219,7 +248,12 @@ export class Subtasks {
     if (!mayWait) return SLOW;
     const subtask = this.#new(State.Started, socket, area);
     subtask.stop = socket.awaitDatagram({
-      serve: () => this.#guarded(() => this.#receiveNow(socket, area, true)) && this.#resolve(subtask, State.Returned),
+      serve: () => {
+        if (this.#broken === undefined && this.#guarded(() => this.#receiveNow(socket, area, true)))
+          return this.#resolve(subtask, State.Returned);
+        // Nothing of a guest that has trapped is called any more.
+        return this.#broken !== undefined;
+      },
       fail: (error) => this.#fail(error),
     });
     return (subtask.handle << 4) | State.Started;
@@ -320,7 +354,7 @@ export class Subtasks {
 
   #fail(error: Error): void {
     this.#broken ??= error;
-    for (const set of this.#sets.values()) set.wake?.();
+    for (const set of this.#sets.values()) set.wake();
   }
 
   /** Throws what has broken the instance meanwhile. */
@@ -376,6 +410,10 @@ export class Subtasks {
     const end = Math.min(sends.length, from + LAYOUT.maxDatagrams);
     arena.clear();
     for (let i = from; i < end; i++) {
+      if (sends[i]!.destination !== destination) {
+        if (i === from) throw turnedAway();
+        break;
+      }
       const word = sends[i]!.params >>> 2;
       // The guest's since the call, if it broke the rules of the canonical ABI.
       checkSend(memory.words, word, memory.bytes.length);
@@ -429,6 +467,7 @@ export class Subtasks {
     this.#joinSet(subtask, undefined);
     subtask.state = FREE;
     subtask.socket = undefined;
+    subtask.destination = undefined;
     this.#free.push(subtask);
   }
 
