@@ -163,13 +163,22 @@ const unable = noSuspending ?? noGuests;
 describe.skipIf(unable).each(['js', 'hybrid'])(`components, by %s bindings ${unable ?? ''}`, (bindings) => {
   const seen = async (name: string, scenario: unknown[], options: object = {}) => {
     const settings = [bindings, component(name), JSON.stringify(scenario), JSON.stringify(options)];
-    const { code, stdout, stderr } = await run([...SUSPENDING, fixture('async-passed.mjs'), ...settings]);
+    const { code, stdout, stderr } = await run([
+      ...SUSPENDING,
+      '--expose-gc',
+      fixture('async-passed.mjs'),
+      ...settings,
+    ]);
     if (code !== 0) throw new Error(stderr);
     return JSON.parse(stdout) as unknown;
   };
 
   it('sockets that come by exports are what the guest sends from', async () => {
     expect(await seen('async-passed', ['crossed'])).toEqual([[true, 1]]);
+  });
+
+  it('a socket outlives the guest that has given it away', async () => {
+    expect(await seen('async-passed', ['forgotten'])).toBe(1);
   });
 
   it.each<[string, object]>([

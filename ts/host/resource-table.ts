@@ -17,8 +17,6 @@ const END = 2 ** 30;
 /** The resources of one guest by their handles. A handle names one resource, and after its drop no other one soon. */
 export class ResourceTable implements Disposable {
   readonly #resources = new Map<number, Disposable>();
-  /** By handles: on whose behalf a resource was taken in, where somebody said so. */
-  readonly #owners = new Map<number, object>();
   #limit: number;
   #next = FIRST;
 
@@ -46,21 +44,19 @@ export class ResourceTable implements Disposable {
     this.#limit += 1;
   }
 
-  /** Takes a resource in; its handle. Traps where the table is full. `owner`: whose resources `handles` tells apart. */
-  push<T extends Disposable>(value: T, owner?: object): Resource<T> {
+  /** Takes a resource in; its handle. Traps where the table is full. */
+  push<T extends Disposable>(value: T): Resource<T> {
     this.demand(1);
     while (this.#resources.has(this.#next)) this.#advance();
     const handle = this.#next;
     this.#resources.set(handle, value);
-    if (owner !== undefined) this.#owners.set(handle, owner);
     this.#advance();
     return handle as Resource<T>;
   }
 
-  /** The handles of an owner's resources; of all, where none is named. */
-  handles(owner?: object): number[] {
-    if (owner === undefined) return [...this.#resources.keys()];
-    return [...this.#owners].filter(([, its]) => its === owner).map(([handle]) => handle);
+  /** The handles of all resources. */
+  handles(): number[] {
+    return [...this.#resources.keys()];
   }
 
   has(handle: number): boolean {
@@ -102,7 +98,6 @@ export class ResourceTable implements Disposable {
   [Symbol.dispose](): void {
     const values = [...this.#resources.values()];
     this.#resources.clear();
-    this.#owners.clear();
     for (const value of values) value[Symbol.dispose]();
   }
 
@@ -116,7 +111,6 @@ export class ResourceTable implements Disposable {
 
   #forget(handle: number): void {
     this.#resources.delete(handle);
-    this.#owners.delete(handle);
   }
 
   #advance(): void {

@@ -1,6 +1,7 @@
 import { Trap } from '../../errors.js';
 import type { Drop } from '../guest.js';
 import type { Resource, ResourceTable } from '../resource-table.js';
+import type { LinearMemory } from './memory.js';
 
 /** A type of resources. */
 export type Type<T extends Disposable> = { prototype: T; name: string };
@@ -63,11 +64,19 @@ export type JcoTable = number[] & { _createdReps?: Set<number> };
 /** The type of the resources in a table, as far as it is known: a factory is told its tables, but not which is which. */
 const typeOf = new WeakMap<JcoTable, Type<Disposable>>();
 
-/** For each table what its resources are known by: their owner, which does not keep the table alive. */
-const ownerOf = new WeakMap<JcoTable, object>();
+/** Tables of which is known whose they are. */
+const attended = new WeakSet<JcoTable>();
 
-/** Drops what a guest that is gone has left: it drops nothing itself where it trapped. */
-const forgotten = new FinalizationRegistry<() => void>((drop) => drop());
+/**
+ * Drops what a guest that is gone has left in a table: it drops nothing itself where it trapped. The guest is gone with its memory;
+ * what it has given away is in the table no more.
+ */
+const forgotten = new FinalizationRegistry<{ table: JcoTable; drop: Drop }>(({ table, drop }) => {
+  for (let entry = 1; entry << 1 < table.length; entry++) {
+    const isOwned = (table[(entry << 1) + 1]! & FLAG) !== 0;
+    if (isOwned) drop(repOf(table, entry));
+  }
+});
 
 /** The number of the resource in an entry; 0 where the entry is free, or none. */
 function repOf(table: JcoTable, entry: number): number {
@@ -87,14 +96,23 @@ function misnamed(number: number, type: { name: string }): Trap {
 /** The handles of a component that jco runs. */
 export class JcoHandles implements Handles {
   readonly #table: ResourceTable;
-  readonly #drop: Drop;
   readonly #tables: readonly JcoTable[];
 
-  /** `tables`: in jco's order. `only`: the type of the one table, where there is one. */
-  constructor(table: ResourceTable, drop: Drop, tables: readonly JcoTable[], only?: Type<Disposable>) {
+  /** `tables`: in jco's order. `only`: the type of the one table, where there is one. `memory`: the guest's, which lives as long. */
+  constructor(
+    table: ResourceTable,
+    drop: Drop,
+    tables: readonly JcoTable[],
+    only?: Type<Disposable>,
+    memory?: LinearMemory,
+  ) {
     this.#table = table;
-    this.#drop = drop;
     this.#tables = tables;
+    for (const one of memory === undefined ? [] : tables) {
+      if (attended.has(one)) continue;
+      attended.add(one);
+      forgotten.register(memory!, { table: one, drop });
+    }
     if (tables.length === 1 && only !== undefined) typeOf.set(tables[0]!, only);
   }
 
@@ -142,7 +160,7 @@ export class JcoHandles implements Handles {
       value[Symbol.dispose]();
       throw new Trap(`no handle table for a ${type.name} was given: this needs jco 1.35`);
     }
-    const rep = this.#table.push(value, this.#ownerOf(table));
+    const rep = this.#table.push(value);
     table._createdReps?.add(rep);
     const free = table[0]! & ~FLAG;
     if (free === 0) return (table.push(0, rep | FLAG) >> 1) - 1;
@@ -150,21 +168,6 @@ export class JcoHandles implements Handles {
     table[free << 1] = 0;
     table[(free << 1) + 1] = rep | FLAG;
     return free;
-  }
-
-  #ownerOf(table: JcoTable): object {
-    let owner = ownerOf.get(table);
-    if (owner === undefined) {
-      const its = {};
-      const resources = this.#table;
-      const drop = this.#drop;
-      forgotten.register(table, () => {
-        for (const handle of resources.handles(its)) drop(handle);
-      });
-      ownerOf.set(table, its);
-      owner = its;
-    }
-    return owner;
   }
 
   /** The table of a type: the one that is known to be, else one of which nothing is known. */

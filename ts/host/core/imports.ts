@@ -29,7 +29,7 @@ export function attachCoreForms(
 ): void {
   for (const [name, form] of Object.entries(forms)) {
     const lower = ({ memory, realloc, resourceTables = [] }: JcoOptions) => {
-      const handles = new JcoHandles(table, drop, resourceTables, form.only);
+      const handles = new JcoHandles(table, drop, resourceTables, form.only, memory);
       if (memory !== undefined) seen?.set(memory, handles);
       return form.lower({ memory: new GuestMemory(() => memory ?? noMemory(), realloc), handles });
     };
