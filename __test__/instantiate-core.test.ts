@@ -48,6 +48,41 @@ describe('a core module', () => {
     expect(host.ways.map(({ fast }) => fast)).toEqual([true, false]);
     expect(host.ways[1]!.reason).toMatch(/other components call it/);
   });
+
+  it.skipIf(!hasSuspending)('whose component may be given sockets by others takes no handle for its own', async () => {
+    using host = createHost({ allow: 'all' });
+    const GUEST = `(module
+      (import "${SOCKETS}" "[static]udp-socket.create" (func $create (param i32 i32)))
+      (import "${SOCKETS}" "${SEND}" (func $send (param i32 i32) (result i32)))
+      (func (export "create") (call $create (i32.const 0) (i32.const 0)))
+      (func (export "send") (result i32) (call $send (i32.const 64) (i32.const 128)))
+      (data (i32.const 64) "\\07")
+      ${MEMORY})`;
+    let bySlow = 0;
+    let memory: WebAssembly.Memory | undefined;
+    const imports = {
+      [SOCKETS]: {
+        '[static]udp-socket.create': (_: number, result: number) => {
+          expect(host.types.UdpSocket.create('ipv4')).toBeInstanceOf(host.types.UdpSocket);
+          new DataView(memory!.buffer).setUint32(result + 4, 7, true);
+        },
+        [SEND]: () => {
+          bySlow += 1;
+          return 2;
+        },
+      },
+    };
+    const { exports } = host.instantiateCore(await compile(GUEST), imports as never);
+    memory = exports['memory'] as WebAssembly.Memory;
+    const { create, send } = exports as Record<string, () => number>;
+    create!();
+    expect([send!(), bySlow]).toEqual([2, 0]);
+    const between = await compile(
+      '(module (import "resource" "transfer-own" (func (param i32 i32 i32) (result i32))))',
+    );
+    host.instantiateCore(between, { resource: { 'transfer-own': () => 7 } } as never);
+    expect([send!(), bySlow]).toEqual([2, 1]);
+  });
 });
 
 describe.skipIf(noSuspending ?? noGuests)(

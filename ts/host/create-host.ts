@@ -158,6 +158,9 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
     handlesOf: (memory) => seen.get(memory),
     created: () => crossings.takeCreated(),
     isPlain: () => crossings.isPlain,
+    mix: () => {
+      crossings.isPlain = false;
+    },
     ring: (socket, promise) => crossings.bells.set(socket, promise),
     hideNext: () => {
       table.widen();

@@ -38,6 +38,8 @@ export interface FastHost {
   created(): AsyncUdpSocket | undefined;
   /** Whether the guests have no socket that came in another way than `create`. */
   isPlain(): boolean;
+  /** From now on they may have: components pass sockets to each other. */
+  mix(): void;
   /** Has the ordinary `send` and `receive` of a socket return the promise in place of their own. */
   ring(socket: AsyncUdpSocket, promise: Promise<never>): void;
   /** The next socket that is created is none of the guest's: no limit is about it. */
@@ -99,6 +101,8 @@ export function instantiateCore(host: FastHost, module: object, imports: Imports
   for (const group of Object.values(imports)) {
     for (const value of Object.values(group)) madeFor.get(value)?.isCalledByGuest(host);
   }
+  // What stands between two components imports it by that name where one gives a resource to the other.
+  if (imports['resource']?.['transfer-own'] !== undefined) host.mix();
   const name = Object.keys(imports).find(
     (key) => SOCKETS.test(key) && WAITING.some((call) => imports[key]![call] !== undefined),
   );
@@ -489,6 +493,8 @@ class FastInstance implements CoreInstance {
   async #suspend(number: number): Promise<void> {
     const subtasks = this.#subtasks;
     const set = subtasks.set(number);
+    // jco must have nothing to do for the instance meanwhile.
+    for (const bell of this.#bells.values()) bell.disarm();
     if (subtasks.isTurnOver || set.hasEvent) await new Promise<void>((resolve) => setImmediate(resolve));
     else {
       let timer: NodeJS.Timeout | undefined;
@@ -529,7 +535,7 @@ class FastInstance implements CoreInstance {
   /** jco waits with a bell: it rings soon where the instance is held for this task alone, or the guest has had its turn. */
   #handOver(bell: Bell): void {
     const set = this.#subtasks.set(bell.set);
-    if (set.hasEvent || (this.#tasks <= 1 && this.#foreign.size === 0)) setImmediate(bell.ring);
+    if (set.hasEvent || (this.#tasks <= 1 && this.#foreign.size === 0)) setImmediate(() => bell.isArmed && bell.ring());
   }
 
   /** A socket that the guest does not know of, for calls that only ring. */
@@ -702,6 +708,12 @@ class Bell {
     this.#leave = set.await(this.ring);
   }
 
+  /** Whether somebody waits for it. */
+  get isArmed(): boolean {
+    return this.#leave !== undefined;
+  }
+
+  /** From now on it does not ring. */
   disarm(): void {
     this.#leave?.();
     this.#leave = undefined;
