@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { WaitableSet } from '../dist/host/core/subtasks.js';
 import { createHost, type OpenUdp, openUdp, type UdpHost } from '../dist/index.js';
 import { component, noGuests } from './support/guests.js';
 import {
@@ -137,6 +138,19 @@ describe('tasks of a core module', () => {
     other[Symbol.dispose]();
     peer[Symbol.dispose]();
   });
+});
+
+it('events take no memory once they are seen, though others are always there', () => {
+  const set = new WaitableSet(1);
+  const subtask: Parameters<WaitableSet['add']>[0] = Object.create({});
+  set.add(subtask);
+  const before = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 4_000_000; i++) {
+    set.add(subtask);
+    set.shift();
+  }
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(16 << 20);
+  expect(set.hasEvent).toBe(true);
 });
 
 it.skipIf(noNamespaces)(
