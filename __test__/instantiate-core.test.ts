@@ -1,6 +1,6 @@
 import { parse } from '@bytecodealliance/jco';
 import { describe, expect, it } from 'vitest';
-import { createHost } from '../dist/index.js';
+import { createHost, openUdp } from '../dist/index.js';
 import { component, noGuests } from './support/guests.js';
 import { fixture, run } from './support/runtime.js';
 import { noSuspending, SUSPENDING } from './support/suspending.js';
@@ -47,6 +47,47 @@ describe('a core module', () => {
     host.instantiateCore(adapter, { callee: { go: exports['[async-lift]go'] } } as never);
     expect(host.ways.map(({ fast }) => fast)).toEqual([true, false]);
     expect(host.ways[1]!.reason).toMatch(/other components call it/);
+  });
+
+  it.skipIf(!hasSuspending)('that connects by an asynchronous call has sent before what it sent before', async () => {
+    using host = createHost({ allow: 'all' });
+    using receiver = openUdp({ local: '127.0.0.1:0' });
+    const { port } = receiver.localAddress.val;
+    const CONNECT = '[async-lower][method]udp-socket.connect';
+    const GUEST = `(module
+      (import "${SOCKETS}" "[static]udp-socket.create" (func $create (param i32 i32)))
+      (import "${SOCKETS}" "${SEND}" (func $send (param i32 i32) (result i32)))
+      (import "${SOCKETS}" "${CONNECT}" (func $connect (param i32 i32) (result i32)))
+      (func (export "[async-lift]go") (result i32)
+        (call $create (i32.const 0) (i32.const 0))
+        (i32.store (i32.const 64) (i32.const 7))
+        (i32.store8 (i32.const 76) (i32.const 1))
+        (i32.store16 (i32.const 84) (i32.const ${port}))
+        (i32.store (i32.const 86) (i32.const 0x0100007f))
+        (drop (call $send (i32.const 64) (i32.const 128)))
+        (drop (call $connect (i32.const 192) (i32.const 256)))
+        (i32.const 0))
+      (func (export "[callback][async-lift]go") (param i32 i32 i32) (result i32) (i32.const 0))
+      ${MEMORY})`;
+    const arrived: number[] = [];
+    let memory: WebAssembly.Memory | undefined;
+    const imports = {
+      [SOCKETS]: {
+        '[static]udp-socket.create': (_: number, result: number) => {
+          expect(host.types.UdpSocket.create('ipv4')).toBeInstanceOf(host.types.UdpSocket);
+          new DataView(memory!.buffer).setUint32(result + 4, 7, true);
+        },
+        [SEND]: () => 2,
+        [CONNECT]: () => {
+          arrived.push(receiver.incoming.receive().length);
+          return 2;
+        },
+      },
+    };
+    const { exports } = host.instantiateCore(await compile(GUEST), imports as never);
+    memory = exports['memory'] as WebAssembly.Memory;
+    (exports['[async-lift]go'] as () => number)();
+    expect(arrived).toEqual([1]);
   });
 
   it.skipIf(!hasSuspending)('whose component may be given sockets by others takes no handle for its own', async () => {
