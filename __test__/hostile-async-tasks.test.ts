@@ -107,7 +107,7 @@ describe('tasks of a core module', () => {
       receive(RESULT + 64, set);
       return (set << 4) | WAIT;
     });
-    const trapped = expect(running).rejects.toThrow(/unreachable/);
+    const trapped = expect(running).rejects.toThrow(/unreachable/i);
     await setTimeout(5);
     send('lost');
     await trapped;
