@@ -82,7 +82,9 @@ describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (
     it.skipIf(noNamespaces)('a host that is dropped while sends wait leaves nothing', async () => {
       const steps: Step[] = [1, 64].map((inFlight) => ['abandon', 1500, 1000, inFlight]);
       const { seen, left } = await answerOf(unshared(slow, command(name, steps)));
-      expect(seen).toEqual(all(2, { opened: 1, open: 0, outcome: 'failed', inOrder: true }));
+      // One of the guest's own; another where it has waited for so long that jco waits for it.
+      const opened = expect.toSatisfy((count: number) => count === 1 || count === 2);
+      expect(seen).toEqual(Array(2).fill({ opened, open: 0, outcome: 'failed', inOrder: true }));
       expect(left).toBe(0);
     });
 

@@ -2,7 +2,7 @@ export type { OutgoingDatagram } from './batch/arena.js';
 export { DatagramWriter } from './batch/datagram-writer.js';
 export { IncomingBatch } from './batch/incoming-batch.js';
 export { AbortError, type ErrorCode, SocketError, Trap } from './errors.js';
-export type { Way } from './host/core/instantiate.js';
+export type { Way } from './host/core/ways.js';
 export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
 export type { Limits } from './host/limits.js';
 export { type Meter, type MeteredOptions, MeteredOutgoing } from './host/metered-outgoing.js';

@@ -7,7 +7,7 @@ import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
 import { merged, type Preview3, preview3Interfaces } from './preview3.js';
 import { shimPollable } from './shim-pollable.js';
 
-export type { Way } from './core/instantiate.js';
+export type { Way } from './core/ways.js';
 export type { HostOptions, UdpHost } from './create-host.js';
 export type { Limits } from './limits.js';
 export type { Preview3 } from './preview3.js';
