@@ -6,7 +6,7 @@ mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, received, refusing, unspecified};
+use support::{LOOPBACKS, Owned, PATIENCE, bound, ready, received, refusing, send_all, unspecified};
 use wasi_udp_engine::errno::Errno;
 use wasi_udp_engine::options::{Membership, SocketOption};
 use wasi_udp_engine::socket::{Buffers, UdpSocket};
@@ -67,6 +67,39 @@ fn a_socket_of_both_protocols_connects_by_either_and_hears_of_refusals() {
         assert_eq!(both.check_send(), Err(Errno(libc::ECONNREFUSED)));
         both.disconnect().expect("disconnect");
         assert_eq!(both.local_address(), Ok(own));
+    }
+}
+
+/// Linux forgets an error that a message of a batch meets behind others, unless the socket keeps those of its peer's protocol.
+#[test]
+fn a_refusal_within_a_batch_of_a_socket_of_both_protocols_is_told() {
+    for loopback in LOOPBACKS {
+        let (mut both, _) = dual(UNSPECIFIED);
+        let (_refusing, nobody) = refusing(loopback);
+        both.connect(nobody).expect("connect");
+        let lengths = [(None, vec![0; 1]), (None, vec![0; 2]), (None, vec![0; 3])];
+        let sent = both.send(&mut Buffers::default(), &Owned::new(&lengths).batch());
+        assert!(sent.is_ok_and(|count| count >= 1), "{sent:?}");
+        assert_eq!(both.check_send(), Err(Errno(libc::ECONNREFUSED)), "{loopback}");
+    }
+}
+
+#[test]
+fn runs_leave_a_socket_of_both_protocols_segmented() {
+    for loopback in LOOPBACKS {
+        let (mut both, _) = dual(UNSPECIFIED);
+        let (mut peer, to) = bound(loopback);
+        both.set_option(SocketOption::CoalescingReceive, i32::from(both.segmentation())).expect("UDP_GRO");
+        let run: Vec<_> = (0..60).map(|i| (Some(to), vec![i; 1000])).collect();
+        send_all(&mut both, &run).expect("send");
+        let there = support::receive(&mut peer, run.len(), 1024);
+        assert!(there.iter().map(|(_, bytes)| bytes).eq(run.iter().map(|(_, bytes)| bytes)));
+        assert_eq!(both.statistics().segmented_runs > 0, both.segmentation());
+        let own = SocketAddr::new(loopback.ip(), both.local_address().expect("an address").port());
+        let back: Vec<_> = run.into_iter().map(|(_, bytes)| (Some(own), bytes)).collect();
+        send_all(&mut peer, &back).expect("send");
+        let here = support::receive(&mut both, back.len(), 1024);
+        assert!(here.iter().map(|(source, bytes)| (*source, bytes)).eq(back.iter().map(|(_, bytes)| (to, bytes))));
     }
 }
 
