@@ -416,12 +416,12 @@ describe('ref and unref', () => {
 
   it.each([[['unref', 'wait']], [['wait', 'unref']], [['ref', 'unref', 'wait']]])(
     'after %j the process ends',
-    async (calls) => expect(await lived(...calls)).toBeLessThan(800),
+    async (calls) => expect(await lived(...calls)).toBeLessThan(1400),
   );
 
   it.each([[['wait']], [['unref', 'wait', 'ref']], [['wait', 'unref', 'ref']]])(
     'after %j the process lives on',
-    async (calls) => expect(await lived(...calls)).toBeGreaterThan(800),
+    async (calls) => expect(await lived(...calls)).toBeGreaterThan(1400),
   );
 });
 
