@@ -8,7 +8,7 @@ import { fixture, noNamespaces, RUNTIME, run, runInNamespace } from './support/r
 const SLOW = 'tc qdisc add dev lo root tbf rate 1mbit burst 3k limit 100k';
 
 /** Sockets of the test, which drops them. */
-const opened: OpenUdp[] = [];
+const opened: Disposable[] = [];
 function open(options?: Parameters<typeof openUdp>[0]): OpenUdp {
   const udp = openUdp(options);
   opened.push(udp);

@@ -393,11 +393,11 @@ export class Arena {
   }
 
   /** Checks the candidate, which equals neither; its index. */
-  #accept({ family, remote, permits, permitted }: Destination): number {
+  #accept({ family, dualStack, remote, permits, permitted }: Destination): number {
     const { slots, addresses } = this;
     const at = addresses * SLOT_WORDS;
     if (permitted === undefined || !sameAddress(slots, at, permitted, 0)) {
-      let refusal: Refusal = remote === undefined ? remoteRefusal(slots, at, family) : Refusal.NotTheRemote;
+      let refusal: Refusal = remote === undefined ? remoteRefusal(slots, at, family, dualStack) : Refusal.NotTheRemote;
       if (refusal === Refusal.None && permits !== undefined) {
         if (!permits(decodeAddress(slots, addresses))) refusal = Refusal.Denied;
         else permitted?.set(slots.subarray(at, at + SLOT_WORDS));

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { OutgoingDatagram } from '../batch/arena.js';
 import { native, systemError } from '../native/native.js';
 import type { IpSocketAddress } from '../rules/address.js';
-import { type OpenUdp, openUdp } from '../socket/open-udp.js';
+import { openUdp } from '../socket/open-udp.js';
+import type { OpenUdp } from '../socket/opened-udp.js';
 import { Failure } from './report.js';
 
 /** What a pass has done so far. */

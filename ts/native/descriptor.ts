@@ -11,6 +11,10 @@ export class Descriptor {
   #socket: number;
   #owners = 1;
   readonly family: Family;
+  /** Whether an IPv6 socket speaks IPv4 as well. */
+  dualStack = false;
+  /** Whether the process may end though somebody waits for the socket. */
+  isQuiet = false;
 
   /** What the last call left with the socket, as bits of `LEFT`. */
   #left = 0;

@@ -22,6 +22,10 @@ export interface Native {
   localAddress(socket: number, slot: Uint8Array): number;
   getOption(socket: number, option: number): number;
   setOption(socket: number, option: number, value: number): number;
+  /** Joins a multicast group on an interface (0 for the system's choice) or leaves it, of one source, or of any (a slot of zeros). */
+  setMembership(socket: number, join: 0 | 1, interfaceIndex: number, group: Uint8Array, source: Uint8Array): number;
+  /** The index of the network interface of that name; 0 where there is none. */
+  interfaceIndex(name: string): number;
   close(socket: number): void;
   /** Sends the datagrams of the first `entries` of the table; how many datagrams the kernel accepted, with bits of `LEFT`. */
   send(socket: number, payload: ArrayBuffer, table: ArrayBuffer, entries: number, addresses: number): number;
@@ -72,8 +76,25 @@ export const WRITABLE = 2;
 /** Beside an interest: the process may end though somebody waits. */
 export const QUIET = 4;
 
-/** Options of `getOption` and `setOption`. */
-export const OPTION = { hopLimit: 1, receiveBuffer: 2, sendBuffer: 3, segmentation: 4, coalescingReceive: 5 } as const;
+/** Options of `getOption` and `setOption`, by the numbers of `SocketOption` in `crates/engine/src/options.rs`. */
+export const OPTION = {
+  hopLimit: 1,
+  receiveBuffer: 2,
+  sendBuffer: 3,
+  segmentation: 4,
+  coalescingReceive: 5,
+  reuseAddress: 6,
+  reusePort: 7,
+  broadcast: 8,
+  ipv6Only: 9,
+  multicastHopLimit: 10,
+  multicastLoopback: 11,
+  multicastInterface: 12,
+  trafficClass: 13,
+  dontFragment: 14,
+  pathMtu: 15,
+  device: 16,
+} as const;
 
 const binary = loadBinary<Native>();
 

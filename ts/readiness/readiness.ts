@@ -50,7 +50,7 @@ class Waits {
   get wanted(): number {
     let events = 0;
     for (let interest = 1; interest <= 3; interest++) if (this.#waiters[interest]!.size > 0) events |= interest;
-    return events !== 0 && this.#loud === 0 ? events | QUIET : events;
+    return events !== 0 && (this.#loud === 0 || this.#descriptor.isQuiet) ? events | QUIET : events;
   }
 
   /** Adds a waiter. Throws SocketError where the system refuses to watch the socket; then nobody waits. */
@@ -85,6 +85,11 @@ class Waits {
   fail(interest: number, error: Error): void {
     const waiters = [...this.#waiters[interest]!];
     for (const waiter of waiters) if (this.#take(interest, waiter)) waiter.fail(error);
+    this.#settle();
+  }
+
+  /** Whether the waits keep the process alive may have changed. */
+  quieten(): void {
     this.#settle();
   }
 
@@ -225,6 +230,12 @@ export function whenReady(event: SocketEvent, signal: AbortSignal | undefined): 
  */
 export function atEndOfEvent(descriptor: Descriptor, callback: () => void): boolean {
   return (descriptor.waits as Waits | undefined)?.atEnd(callback) ?? false;
+}
+
+/** Says whether waits for the socket, those of now and those to come, keep the process alive. */
+export function keepAlive(descriptor: Descriptor, isKept: boolean): void {
+  descriptor.isQuiet = !isKept;
+  (descriptor.waits as Waits | undefined)?.quieten();
 }
 
 /** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be dropped. */

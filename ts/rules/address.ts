@@ -231,8 +231,23 @@ export function parseSocketAddress(text: string): IpSocketAddress {
   throw new SocketError(
     'invalid-argument',
     `a socket address is '127.0.0.1:53' or '[::1]:53', an IP address and a port from 0 to 65535, got ${show(text)}: ` +
-      `look names up first, with dns.lookup`,
+      remedyOf(text),
   );
+}
+
+/** What to do about a text that is no socket address. */
+function remedyOf(text: unknown): string {
+  if (typeof text !== 'string') return 'write it as text';
+  const [host] = /^[^:[\]]+(?=:\d+$)|^[^:[\]]+$/.exec(text) ?? [];
+  if (/^\*?:\d*$/.test(text) || host === '*')
+    return `for all addresses of this machine write '0.0.0.0:53' for IPv4, '[::]:53' for IPv6`;
+  if (isIPv6(text)) return `write an IPv6 address in brackets, and a port behind them`;
+  if (isIPv4(text) || /^\[.*\]$/.test(text))
+    return `name the port too, as in '127.0.0.1:53'; port 0 binds to a free one`;
+  // A host that is a number, or ends with one, would be an address.
+  if (host === undefined || /(^|\.)\d+$/.test(host)) return 'correct the address or the port';
+  const portless = host === text ? 'name the port too, and ' : '';
+  return `${portless}look names up, with openUdpAsync() or resolveSocketAddress()`;
 }
 
 /** The scope id that a zone names: an interface's index. */

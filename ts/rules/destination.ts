@@ -9,6 +9,8 @@ export const MAX_PAYLOAD: Record<Family, number> = { 4: 65_507, 6: 65_527 };
 /** Where the datagrams of a stream may go: the facts that its send rules need. */
 export interface Destination {
   readonly family: Family;
+  /** Whether an IPv6 socket speaks IPv4 as well; only where the host asked for it. Default: false. */
+  readonly dualStack?: boolean;
   /** The address that the stream is connected to. */
   readonly remote: Slot | undefined;
   /** Whether the policy lets a datagram go to the address; without one, every address passes. */
@@ -44,13 +46,14 @@ const LOOPBACK_WORD = 0x0100_0000;
  *
  * WIT, udp.wit: "`invalid-argument`: The `remote-address` has the wrong address family", "The IP address in
  * `remote-address` is set to INADDR_ANY", "The port in `remote-address` is set to 0"; network.wit and udp.wit have IPv6
- * sockets be v6-only, so an IPv4-mapped (RFC 4291, 2.5.5.2) or -compatible (2.5.5.1) address names nothing they reach.
+ * sockets be v6-only, so an IPv4-mapped (RFC 4291, 2.5.5.2) or -compatible (2.5.5.1) address names nothing they reach. A socket
+ * of both protocols (`dualStack`) takes IPv4 addresses as such.
  */
-export function remoteRefusal(slots: Uint32Array, at: number, family: Family): Refusal {
-  if (slots[at] !== family) return Refusal.WrongFamily;
+export function remoteRefusal(slots: Uint32Array, at: number, family: Family, dualStack = false): Refusal {
+  if (slots[at] !== family && !(dualStack && slots[at] === 4)) return Refusal.WrongFamily;
   const w0 = slots[at + 2]!;
   const w3 = slots[at + 5]!;
-  if (family === 4) {
+  if (slots[at] === 4) {
     if (w0 === 0) return Refusal.UnspecifiedAddress;
   } else if (w0 === 0 && slots[at + 3] === 0) {
     const w2 = slots[at + 4]!;
@@ -67,8 +70,8 @@ export function remoteRefusal(slots: Uint32Array, at: number, family: Family): R
  * The rules of `local-address`: its family, and no IPv4 address in IPv6 clothes. The unspecified address and port 0 leave the
  * choice to the system.
  */
-export function localRefusal(slot: Slot, family: Family): Refusal {
-  const refusal = remoteRefusal(slot, 0, family);
+export function localRefusal(slot: Slot, family: Family, dualStack = false): Refusal {
+  const refusal = remoteRefusal(slot, 0, family, dualStack);
   return refusal === Refusal.UnspecifiedAddress || refusal === Refusal.PortZero ? Refusal.None : refusal;
 }
 
@@ -97,7 +100,7 @@ export function refusalError(
   refusal: Refusal,
   where: string,
   culprit: unknown,
-  { family, remote }: Destination,
+  { family, dualStack, remote }: Destination,
 ): Error {
   const invalid = (text: string) => new SocketError('invalid-argument', `${where}: ${text}`);
   const got = () => `got ${formatSocketAddress(culprit as IpSocketAddress)}`;
@@ -118,7 +121,11 @@ export function refusalError(
     case Refusal.PortZero:
       return invalid(`a remote port is 1 to 65535, ${got()}: name the receiver's port`);
     case Refusal.Ipv4InIpv6:
-      return invalid(`an IPv6 socket reaches IPv6 alone, ${got()}: use the IPv4 address on an IPv4 socket`);
+      return invalid(
+        dualStack
+          ? `a socket of both protocols names IPv4 peers by their IPv4 addresses, ${got()}: use that address`
+          : `an IPv6 socket reaches IPv6 alone, ${got()}: use the IPv4 address on an IPv4 socket`,
+      );
     case Refusal.NotTheRemote:
       return invalid(
         `the stream is connected to ${formatSocketAddress(decodeAddress(remote!))}, ${got()}: ` +

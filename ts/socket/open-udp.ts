@@ -1,61 +1,112 @@
-import { decodeAddress, encodeAddress, type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
+import { SocketError } from '../errors.js';
+import {
+  decodeAddress,
+  encodeAddress,
+  familyOf,
+  type IpAddressFamily,
+  type IpSocketAddress,
+  parseSocketAddress,
+  show,
+} from '../rules/address.js';
 import { type Allow, policyOf } from '../rules/policy.js';
-import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
-import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import { OpenUdp } from './opened-udp.js';
+import { candidatesOf, type ResolveOptions } from './resolve.js';
+import { applySettings, checkNames, encodeSettings, type UdpSocketSettings } from './udp-options.js';
 import { UdpSocket } from './udp-socket.js';
 
-export interface OpenUdpOptions {
-  /** The address to bind: '127.0.0.1:53', '[::1]:53' or an IpSocketAddress. Default: the unspecified address, port 0. */
-  local?: string | IpSocketAddress;
+export interface OpenUdpOptions extends UdpSocketSettings {
+  /**
+   * The address to bind: '127.0.0.1:53', '[::1]:53' or an IpSocketAddress. Default: the unspecified address, port 0, of the
+   * remote's family or of both; of IPv4 without either.
+   */
+  local?: string | IpSocketAddress | undefined;
   /** The address to connect to. Then datagrams carry no address of their own, and only this peer is heard. */
-  remote?: string | IpSocketAddress;
+  remote?: string | IpSocketAddress | undefined;
   /**
    * Whether runs of equal datagrams may leave as one UDP_SEGMENT message. Default: true, unless WASI_UDP_GSO=0 is set.
    * Turn it off where a device loses segmented packets (vxlan, geneve and PPPoE devices have).
    */
-  segmentation?: boolean;
+  segmentation?: boolean | undefined;
   /** What the socket may be used for, as for a guest. Default: everything. */
-  allow?: Allow;
+  allow?: Allow | undefined;
 }
 
-export interface OpenUdp extends Disposable {
-  readonly socket: UdpSocket;
-  readonly incoming: IncomingDatagramStream;
-  readonly outgoing: OutgoingDatagramStream;
-  /** The bound address, with the port that the system chose. */
-  readonly localAddress: IpSocketAddress;
+/** The options beside those of the socket itself. */
+const OWN_OPTIONS = ['local', 'remote', 'segmentation', 'allow'];
+
+/**
+ * Opens a UDP socket: gives it the options, binds it, connects it where `remote` is given, and returns it with its streams.
+ * `[Symbol.dispose]()` drops them all. `openUdpAsync` takes names as well.
+ *
+ * Throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
+ * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system, `not-supported` for an option
+ * that it has not. Throws TypeError for an unknown option or a value that is none.
+ */
+export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
+  checkOptions('openUdp()', options, OWN_OPTIONS);
+  const { allow, segmentation } = options;
+  const settings = encodeSettings('openUdp()', options);
+  const isIpv6 = settings.has('ipv6Only');
+  const remote = toAddress(options.remote);
+  const local = toAddress(options.local) ?? unspecified(isIpv6 ? 'ipv6' : remote?.tag);
+  const policy = allow === undefined ? undefined : policyOf(allow);
+  const socket = new UdpSocket(isIpv6 ? 'ipv6' : local.tag, { policy, segmentation });
+  const resources: Disposable[] = [socket];
+  try {
+    applySettings('openUdp()', socket.descriptor, settings);
+    socket.startBind(local);
+    socket.finishBind();
+    const streams = socket.stream(remote);
+    resources.unshift(...streams);
+    return new OpenUdp(socket, streams, settings.get('multicastInterface') ?? 0);
+  } catch (error) {
+    for (const resource of resources) resource[Symbol.dispose]();
+    throw error;
+  }
+}
+
+export interface OpenUdpAsyncOptions extends OpenUdpOptions, ResolveOptions {
+  /** As of `openUdp`; HOST of HOST:PORT may be a name. */
+  local?: string | IpSocketAddress | undefined;
+  /** As of `openUdp`; HOST of HOST:PORT may be a name: 'localhost:8125'. */
+  remote?: string | IpSocketAddress | undefined;
 }
 
 /**
- * Opens a UDP socket: binds it, connects it where `remote` is given, and returns it with its streams.
- * `[Symbol.dispose]()` drops them all.
+ * As `openUdp`, with names that are looked up. Of several addresses the first that can be bound and connected to is taken, with
+ * `local` and `remote` of one family, unless `ipv6Only: false` has both; that somebody listens there, UDP does not tell.
  *
- * Throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
- * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system.
+ * Rejects as `openUdp` throws, with the error of the first addresses; and as `resolveSocketAddress` does.
  */
-export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
+export async function openUdpAsync(options: OpenUdpAsyncOptions = {}): Promise<OpenUdp> {
+  checkOptions('openUdpAsync()', options, [...OWN_OPTIONS, 'family', 'lookup']);
+  const { family, lookup, ...others } = options;
+  const addresses = (address: string | IpSocketAddress | undefined) =>
+    typeof address === 'string' ? candidatesOf(address, { family, lookup }) : [toAddress(address)];
+  const [locals, remotes] = await Promise.all([addresses(options.local), addresses(options.remote)]);
+  const isDual = options.ipv6Only === false;
+  const pairs = remotes.flatMap((remote) => locals.map((local) => ({ local, remote })));
+  const fitting = pairs.filter(
+    ({ local, remote }) =>
+      isDual || local === undefined || remote === undefined || familyOf(local) === familyOf(remote),
+  );
+  let first: unknown;
+  for (const pair of fitting.length > 0 ? fitting : pairs) {
+    try {
+      return openUdp({ ...others, ...pair });
+    } catch (error) {
+      if (!(error instanceof SocketError)) throw error;
+      first ??= error;
+    }
+  }
+  throw first;
+}
+
+function checkOptions(where: string, options: unknown, others: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`openUdp() takes options, got ${show(options)}: write { remote: '127.0.0.1:53' }`);
+    throw new TypeError(`${where} takes options, got ${show(options)}: write { remote: '127.0.0.1:53' }`);
   }
-  const { allow, segmentation } = options;
-  const remote = toAddress(options.remote);
-  const local = toAddress(options.local) ?? unspecified(remote);
-  const policy = allow === undefined ? undefined : policyOf(allow);
-  const socket = new UdpSocket(local.tag, { policy, segmentation });
-  const resources: Disposable[] = [socket];
-  const dispose = () => {
-    for (const resource of resources) resource[Symbol.dispose]();
-  };
-  try {
-    socket.startBind(local);
-    socket.finishBind();
-    const [incoming, outgoing] = socket.stream(remote);
-    resources.unshift(incoming, outgoing);
-    return { socket, incoming, outgoing, localAddress: socket.localAddress(), [Symbol.dispose]: dispose };
-  } catch (error) {
-    dispose();
-    throw error;
-  }
+  checkNames(where, options, others);
 }
 
 /** The address as plain data, which answers the same each time. */
@@ -64,7 +115,7 @@ function toAddress(address: string | IpSocketAddress | undefined): IpSocketAddre
   return address === undefined ? undefined : decodeAddress(encodeAddress(address));
 }
 
-/** The unspecified address, port 0, of the remote's family; IPv4 without one. */
-function unspecified(remote: IpSocketAddress | undefined): IpSocketAddress {
-  return parseSocketAddress(remote?.tag === 'ipv6' ? '[::]:0' : '0.0.0.0:0');
+/** The unspecified address, port 0, of a family; IPv4 without one. */
+function unspecified(family: IpAddressFamily | undefined): IpSocketAddress {
+  return parseSocketAddress(family === 'ipv6' ? '[::]:0' : '0.0.0.0:0');
 }

@@ -70,7 +70,7 @@ export abstract class Socket implements Disposable {
   /** @internal Throws where the socket may not be bound to the address. */
   protected checkLocal(operation: string, slot: Slot): void {
     const judged = decodeAddress(slot);
-    const refusal = localRefusal(slot, this.descriptor.family);
+    const refusal = localRefusal(slot, this.descriptor.family, this.descriptor.dualStack);
     if (refusal !== Refusal.None) throw refusalError(refusal, operation, judged, this.anywhere());
     if (this.policy?.allows('bind', judged) === false) {
       throw new SocketError(
@@ -83,7 +83,7 @@ export abstract class Socket implements Disposable {
   /** @internal Throws where the socket may not have the address as its peer. */
   protected checkPeer(operation: string, slot: Slot): void {
     const judged = decodeAddress(slot);
-    let refusal = remoteRefusal(slot, 0, this.descriptor.family);
+    let refusal = remoteRefusal(slot, 0, this.descriptor.family, this.descriptor.dualStack);
     if (refusal === Refusal.None && this.policy?.allows('send', judged) === false) refusal = Refusal.Denied;
     if (refusal !== Refusal.None) throw refusalError(refusal, operation, judged, this.anywhere());
   }
@@ -91,7 +91,8 @@ export abstract class Socket implements Disposable {
   /** @internal Where datagrams may go: to that peer, or wherever the policy lets them. */
   protected destinationOf(remote: Slot | undefined): Destination {
     const permits = this.#permits('send');
-    return { family: this.descriptor.family, remote, permits, ...(permits && { permitted: newSlot() }) };
+    const { family, dualStack } = this.descriptor;
+    return { family, dualStack, remote, permits, ...(permits && { permitted: newSlot() }) };
   }
 
   /** @internal Whom the socket hears: that peer, or whomever the policy lets in. */
@@ -108,7 +109,8 @@ export abstract class Socket implements Disposable {
 
   /** @internal A destination of no peer, without a policy. */
   protected anywhere(): Destination {
-    return { family: this.descriptor.family, remote: undefined, permits: undefined };
+    const { family, dualStack } = this.descriptor;
+    return { family, dualStack, remote: undefined, permits: undefined };
   }
 
   /** @internal */

@@ -10,20 +10,10 @@ use socket2::Socket;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 use wasi_udp_engine::errno::Errno;
+use wasi_udp_engine::options::{Membership, SocketOption};
 use wasi_udp_engine::socket::{Interest, Ready, UdpSocket, poll};
-use wasi_udp_engine::table::{Slot, read_slot, write_slot};
-
-/// Options of `getOption` and `setOption`: their numbers are part of the contract with `ts/native/native.ts`.
-mod option {
-    pub const HOP_LIMIT: i32 = 1;
-    /// SO_RCVBUF and SO_SNDBUF as the system has them: Linux doubles what is set.
-    pub const RECEIVE_BUFFER: i32 = 2;
-    pub const SEND_BUFFER: i32 = 3;
-    /// 1: runs leave as segmented messages.
-    pub const SEGMENTATION: i32 = 4;
-    /// 1: the kernel may hand over runs of received datagrams as one message, which is cut apart again.
-    pub const COALESCING_RECEIVE: i32 = 5;
-}
+use wasi_udp_engine::sys;
+use wasi_udp_engine::table::{SLOT_BYTES, Slot, read_slot, write_slot};
 
 /// Opens a nonblocking socket of family 4 or 6; its handle.
 #[napi(catch_unwind, ts_args_type = "family: 4 | 6")]
@@ -37,7 +27,7 @@ pub fn open(env: Env, family: Argument) -> Result<i32> {
         Ok(socket) => socket,
         Err(errno) => return Ok(-errno.0),
     };
-    insert(&env, Open { socket, ipv6, coalescing: false })
+    insert(&env, Open { socket })
 }
 
 /// Opens a descriptor of this thread's own for the system's socket behind another thread's `descriptor`, to wait on it here;
@@ -56,7 +46,7 @@ pub fn adopt(env: Env, descriptor: Argument) -> Result<i32> {
     });
     let duplicate = other.try_clone().and_then(|socket| Ok((socket.local_addr()?.is_ipv6(), socket)));
     match duplicate.map_err(Errno::from) {
-        Ok((ipv6, socket)) => insert(&env, Open { socket: UdpSocket::over(socket), ipv6, coalescing: false }),
+        Ok((ipv6, socket)) => insert(&env, Open { socket: UdpSocket::over(socket, ipv6) }),
         Err(errno) => Ok(-errno.0),
     }
 }
@@ -105,41 +95,44 @@ pub fn local_address(env: Env, socket: Argument, slot: Argument) -> Result<i32> 
 #[napi(catch_unwind, ts_args_type = "socket: number, option: number")]
 pub fn get_option(env: Env, socket: Argument, option: Argument) -> Result<i32> {
     let option = known(&option)?;
-    with(&env, &socket, |open| {
-        let raw = open.socket.as_socket();
-        let value = match option {
-            option::HOP_LIMIT if open.ipv6 => raw.unicast_hops_v6()? as usize,
-            option::HOP_LIMIT => raw.ttl_v4()? as usize,
-            option::RECEIVE_BUFFER => raw.recv_buffer_size()?,
-            option::SEND_BUFFER => raw.send_buffer_size()?,
-            option::SEGMENTATION => usize::from(open.socket.segmentation()),
-            _ => usize::from(open.coalescing),
-        };
-        Ok(value as i32)
-    })
+    with(&env, &socket, |open| open.socket.option(option))
 }
 
 /// Sets an option.
 #[napi(catch_unwind, ts_args_type = "socket: number, option: number, value: number")]
 pub fn set_option(env: Env, socket: Argument, option: Argument, value: Argument) -> Result<i32> {
     let option = known(&option)?;
-    let most = if matches!(option, option::SEGMENTATION | option::COALESCING_RECEIVE) { 1 } else { i32::MAX };
-    let value = value.integer_in("value", 0, most)?;
-    with(&env, &socket, |open| {
-        let raw = open.socket.as_socket();
-        match option {
-            option::HOP_LIMIT if open.ipv6 => raw.set_unicast_hops_v6(value as u32)?,
-            option::HOP_LIMIT => raw.set_ttl_v4(value as u32)?,
-            option::RECEIVE_BUFFER => raw.set_recv_buffer_size(value as usize)?,
-            option::SEND_BUFFER => raw.set_send_buffer_size(value as usize)?,
-            option::SEGMENTATION => open.socket.set_segmentation(value == 1),
-            _ => {
-                open.socket.coalesce_receives(value == 1)?;
-                open.coalescing = value == 1;
-            }
-        }
-        Ok(0)
-    })
+    let value = value.integer_in("value", 0, option.most())?;
+    with(&env, &socket, |open| open.socket.set_option(option, value).map(|()| 0))
+}
+
+/// Joins a multicast group on an interface (0 for the system's choice), or leaves it; of one source, or of any where its slot is
+/// all zeros. Ports are not looked at.
+#[napi(
+    catch_unwind,
+    ts_args_type = "socket: number, join: number, interface: number, group: Uint8Array, source: Uint8Array"
+)]
+pub fn set_membership(
+    env: Env,
+    socket: Argument,
+    join: Argument,
+    interface: Argument,
+    group: Argument,
+    source: Argument,
+) -> Result<i32> {
+    let join = join.integer_in("join", 0, 1)? == 1;
+    let interface = interface.integer_in("interface", 0, i32::MAX)? as u32;
+    let group = address(&group.slot("group")?)?.ip();
+    let source = source.slot("source")?;
+    let source = if source == [0; SLOT_BYTES] { None } else { Some(address(&source)?.ip()) };
+    let membership = Membership { group, source, interface };
+    with(&env, &socket, |open| open.socket.set_membership(&membership, join).map(|()| 0))
+}
+
+/// The index of the network interface of that name, as the system knows it; 0 where there is none.
+#[napi(catch_unwind)]
+pub fn interface_index(name: String) -> u32 {
+    sys::interface_index(&name).unwrap_or(0)
 }
 
 /// Closes the socket: its readiness handle first, then the descriptor.
@@ -244,6 +237,7 @@ fn address(slot: &Slot) -> Result<std::net::SocketAddr> {
     read_slot(slot).ok_or_else(|| refuse("slot must hold an address: family 4 or 6, and a port up to 65535"))
 }
 
-fn known(option: &Argument<'_>) -> Result<i32> {
-    option.integer_in("option", option::HOP_LIMIT, option::COALESCING_RECEIVE)
+fn known(option: &Argument<'_>) -> Result<SocketOption> {
+    let number = option.integer_in("option", 1, SocketOption::LAST)?;
+    SocketOption::of(number).ok_or_else(|| refuse("option must be one of those of the engine"))
 }

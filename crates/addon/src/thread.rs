@@ -33,10 +33,6 @@ pub struct Sockets {
 pub struct Open {
     /// The socket itself.
     pub socket: UdpSocket,
-    /// Its family.
-    pub ipv6: bool,
-    /// Whether the kernel was asked to coalesce what it receives.
-    pub coalescing: bool,
 }
 
 impl Thread {

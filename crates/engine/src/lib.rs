@@ -5,6 +5,7 @@
 //! [`outgoing::Kernel`]; [`socket::UdpSocket`] puts that on the system calls of [`sys`].
 
 pub mod errno;
+pub mod options;
 pub mod outgoing;
 pub mod runs;
 pub mod socket;

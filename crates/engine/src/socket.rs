@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::errno::Errno;
+use crate::options::{mapped, unmapped};
 use crate::outgoing::{Kernel, Outgoing, RunScratch, Statistics, Taken};
 use crate::runs::Run;
 use crate::sys::{self, MESSAGE_BYTES, Messages, PollItem, Received};
@@ -24,7 +25,12 @@ pub struct Buffers {
 /// A nonblocking UDP socket. Dropping it closes the descriptor.
 pub struct UdpSocket {
     socket: Socket,
+    ipv6: bool,
+    /// Whether an IPv6 socket speaks IPv4 as well.
+    dual: bool,
     connected: bool,
+    /// Whether the kernel may coalesce what it receives.
+    coalescing: bool,
     /// Whether the system forgets an error that a message within a call consumed: each is a call of its own then.
     forgets_errors: bool,
     outgoing: Outgoing,
@@ -71,20 +77,41 @@ impl UdpSocket {
             socket.set_only_v6(true)?;
         }
         sys::prepare(&socket)?;
-        Ok(Self::over(socket))
+        Ok(Self::over(socket, ipv6))
     }
 
     /// Takes over a socket that is open, and is not connected.
-    pub fn over(socket: Socket) -> Self {
+    pub fn over(socket: Socket, ipv6: bool) -> Self {
         let segmentation = segmentation_wanted() && sys::segmentation(&socket);
-        Self {
-            socket,
-            connected: false,
-            forgets_errors: false,
-            outgoing: Outgoing::new(segmentation),
-            kept: Kept::default(),
-            drained: false,
+        let dual = ipv6 && socket.only_v6().is_ok_and(|only| !only);
+        let (outgoing, kept) = (Outgoing::new(segmentation), Kept::default());
+        let (connected, coalescing, forgets_errors, drained) = (false, false, false, false);
+        Self { socket, ipv6, dual, connected, coalescing, forgets_errors, outgoing, kept, drained }
+    }
+
+    /// Whether it is a socket of IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// Whether it is a socket of IPv6 that speaks IPv4 as well.
+    pub fn is_dual(&self) -> bool {
+        self.dual
+    }
+
+    /// Whether an IPv6 socket speaks IPv6 alone. Only before it is bound: ipv6(7), IPV6_V6ONLY.
+    pub(crate) fn set_only_v6(&mut self, on: bool) -> Result<(), Errno> {
+        if !self.ipv6 {
+            return Err(Errno(sys::NOT_SUPPORTED));
         }
+        self.socket.set_only_v6(on)?;
+        self.dual = !on;
+        Ok(())
+    }
+
+    /// An address as the socket names it.
+    fn named(&self, address: SocketAddr) -> SocketAddr {
+        if self.dual { mapped(address) } else { address }
     }
 
     /// The descriptor, for readiness and options.
@@ -94,13 +121,13 @@ impl UdpSocket {
 
     /// Binds the socket. A port that the system chooses stays for the socket's life.
     pub fn bind(&mut self, address: SocketAddr) -> Result<(), Errno> {
-        sys::bind(&self.socket, address)
+        sys::bind(&self.socket, self.named(address))
     }
 
     /// Connects or reconnects; the bound address and port survive. Sizes that did not segment are tried again.
     pub fn connect(&mut self, address: SocketAddr) -> Result<(), Errno> {
         self.disconnect()?;
-        sys::connect(&self.socket, address)?;
+        sys::connect(&self.socket, self.named(address))?;
         self.forgets_errors = sys::queue_errors(&self.socket, true).is_err();
         self.connected = true;
         Ok(())
@@ -122,7 +149,7 @@ impl UdpSocket {
 
     /// The bound address.
     pub fn local_address(&self) -> Result<SocketAddr, Errno> {
-        self.socket.local_addr()?.as_socket().ok_or(Errno(sys::UNKNOWN))
+        self.socket.local_addr()?.as_socket().map(unmapped).ok_or(Errno(sys::UNKNOWN))
     }
 
     /// Whether runs leave as segmented messages.
@@ -137,12 +164,20 @@ impl UdpSocket {
 
     /// Has the kernel hand over runs of datagrams as one message; they are cut apart again here.
     pub fn coalesce_receives(&mut self, on: bool) -> Result<(), Errno> {
-        sys::coalesce_receives(&self.socket, on)
+        sys::coalesce_receives(&self.socket, on)?;
+        self.coalescing = on;
+        Ok(())
+    }
+
+    /// Whether the kernel was asked to.
+    pub fn coalesces_receives(&self) -> bool {
+        self.coalescing
     }
 
     /// Sends a batch as if one datagram after the other; how many the kernel accepted, 0 where the socket would block.
     pub fn send(&mut self, buffers: &mut Buffers, batch: &Batch<'_>) -> Result<usize, Errno> {
-        let Self { socket, connected, forgets_errors, outgoing, .. } = self;
+        let Self { socket, connected, dual, forgets_errors, outgoing, .. } = self;
+        let batch = if *dual { &batch.for_both_protocols() } else { batch };
         let mut kernel = SocketKernel {
             socket,
             connected: *connected,

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::options::{mapped, unmapped};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -57,6 +58,8 @@ pub struct Batch<'a> {
     entries: &'a [[u8; ENTRY_BYTES]],
     slots: &'a [Slot],
     datagrams: usize,
+    /// Whether destinations of IPv4 are named as an IPv6 socket names them.
+    mapped: bool,
 }
 
 /// A datagram of a batch: its entry, and how many of the entry's come before it.
@@ -140,8 +143,13 @@ impl<'a> Batch<'a> {
         }
         match slots.iter().position(|slot| read_slot(slot).is_none()) {
             Some(slot) => Err(Forged::Address(slot)),
-            None => Ok(Self { payload, entries, slots, datagrams: datagrams as usize }),
+            None => Ok(Self { payload, entries, slots, datagrams: datagrams as usize, mapped: false }),
         }
+    }
+
+    /// The batch for an IPv6 socket that speaks IPv4 as well.
+    pub fn for_both_protocols(self) -> Self {
+        Self { mapped: true, ..self }
     }
 
     /// Datagrams in the batch.
@@ -209,7 +217,8 @@ impl<'a> Batch<'a> {
 
     /// The destination that an address index names; none where the socket's connection names it.
     pub fn destination(&self, address: u32) -> Option<SocketAddr> {
-        self.slots.get(address as usize).and_then(read_slot)
+        let destination = self.slots.get(address as usize).and_then(read_slot)?;
+        Some(if self.mapped { mapped(destination) } else { destination })
     }
 }
 
@@ -279,10 +288,11 @@ impl<'a> ReceivedTable<'a> {
         self.entries.len() - self.count
     }
 
-    /// Writes an entry; datagrams of one source in a row share a slot. The caller has seen to the room.
+    /// Writes an entry; datagrams of one source in a row share a slot. The caller has seen to the room. An IPv4 source that an
+    /// IPv6 socket names is told as what it is.
     pub fn push(&mut self, offset: usize, length: usize, source: SocketAddr) {
         if self.last != Some(source) {
-            self.slots[self.addresses] = write_slot(source);
+            self.slots[self.addresses] = write_slot(unmapped(source));
             self.addresses += 1;
             self.last = Some(source);
         }

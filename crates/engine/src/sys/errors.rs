@@ -57,6 +57,11 @@ pub const ERRORS: &[Row] = rows![
     EINTR => Unknown,
     EBADF => Unknown,
     ENOTSOCK => Unknown,
+    // Of an interface that there is not.
+    #[cfg(unix)]
+    ENODEV => InvalidArgument,
+    #[cfg(unix)]
+    ENXIO => InvalidArgument,
     #[cfg(unix)]
     ENOSPC => OutOfMemory,
     #[cfg(unix)]

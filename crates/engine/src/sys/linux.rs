@@ -258,7 +258,7 @@ fn segment_control(control: &mut Control, segment: u16) -> usize {
     }
 }
 
-/// Writes the option of the socket's family that has the kernel keep ICMP errors.
+/// Writes the option of each protocol that the socket speaks that has the kernel keep ICMP errors.
 ///
 /// ip(7), IP_RECVERR: "When enabled on a datagram socket, all generated errors will be queued in a per-socket error queue."
 /// Without it sendmmsg(2) consumes and forgets an error that one of its own messages raised. With it the kernel also tells
@@ -267,11 +267,14 @@ pub fn queue_errors(socket: &Socket, on: bool) -> Result<(), Errno> {
     if on && let Some(errno) = Call::ErrorQueue.refusal() {
         return Err(errno);
     }
-    let (level, option) = match socket.domain()? {
-        Domain::IPV6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
-        _ => (libc::IPPROTO_IP, libc::IP_RECVERR),
-    };
-    set_option(socket, level, option, libc::c_int::from(on))
+    let on = libc::c_int::from(on);
+    if socket.domain()? == Domain::IPV6 {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, on)?;
+        if socket.only_v6()? {
+            return Ok(());
+        }
+    }
+    set_option(socket, libc::IPPROTO_IP, libc::IP_RECVERR, on)
 }
 
 /// Takes all errors that are pending: those in the queue, and the socket's own (`SO_ERROR`), which is the last one's. The

@@ -9,6 +9,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+mod options;
+pub use options::*;
+
 /// Binds the socket.
 ///
 /// Linux gives up a port that it chose when a connection is dissolved (`__udp_disconnect` of net/ipv4/udp.c), but keeps one
@@ -21,7 +24,7 @@ pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
     }
     let mut named = address;
     for _ in 0..ATTEMPTS {
-        named.set_port(free_port(address)?);
+        named.set_port(free_port(socket, address)?);
         match socket.bind(&named.into()).map_err(Errno::from) {
             Err(Errno(libc::EADDRINUSE)) => {}
             result => return result,
@@ -30,11 +33,11 @@ pub fn bind(socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
     Err(Errno(libc::EADDRINUSE))
 }
 
-/// A port that was free at this address a moment ago.
-fn free_port(address: SocketAddr) -> Result<u16, Errno> {
+/// A port that was free at this address a moment ago, for each protocol that the socket speaks.
+fn free_port(socket: &Socket, address: SocketAddr) -> Result<u16, Errno> {
     let chooser = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        chooser.set_only_v6(true)?;
+        chooser.set_only_v6(socket.only_v6()?)?;
     }
     chooser.bind(&address.into())?;
     let chosen = chooser.local_addr()?.as_socket().ok_or(Errno(UNKNOWN))?;

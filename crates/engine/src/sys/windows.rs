@@ -16,6 +16,9 @@ use windows_sys::Win32::Networking::WinSock::{
     self, CMSGHDR, LPFN_WSARECVMSG, SOCKADDR, SOCKET, WSABUF, WSAMSG, WSAPOLLFD,
 };
 
+mod options;
+pub use options::*;
+
 /// The system call that sends.
 pub const BACKEND: &str = "WSASendMsg";
 

@@ -1,0 +1,178 @@
+import type { Descriptor } from '../native/descriptor.js';
+import { native, OPTION } from '../native/native.js';
+import { keepAlive } from '../readiness/readiness.js';
+import type { IpSocketAddress } from '../rules/address.js';
+import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
+import { type MembershipOptions, setMembership } from './multicast.js';
+import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
+import { type ChangingUdpOptions, getOption, optionError, setOption } from './udp-options.js';
+import type { UdpSocket } from './udp-socket.js';
+
+/** What each option takes, whether or not it is given. */
+type Value<K extends keyof ChangingUdpOptions> = NonNullable<ChangingUdpOptions[K]>;
+
+/**
+ * An open UDP socket with its streams, and its options by the names that `openUdp` has for them, which also says what they mean.
+ * Options are asked of the system each time.
+ *
+ * An option that the system refuses throws SocketError: `not-supported` where the system has none such, `invalid-argument`,
+ * `access-denied`. A value that is none throws TypeError. All of it traps once the socket is closed.
+ */
+export class OpenUdp implements Disposable {
+  readonly socket: UdpSocket;
+  readonly incoming: IncomingDatagramStream;
+  readonly outgoing: OutgoingDatagramStream;
+  /** The bound address, with the port that the system chose. */
+  readonly localAddress: IpSocketAddress;
+  #multicastInterface: number;
+
+  /** @internal Takes the resources over. */
+  constructor(
+    socket: UdpSocket,
+    [incoming, outgoing]: readonly [IncomingDatagramStream, OutgoingDatagramStream],
+    multicastInterface: number,
+  ) {
+    this.socket = socket;
+    this.incoming = incoming;
+    this.outgoing = outgoing;
+    this.localAddress = socket.localAddress();
+    this.#multicastInterface = multicastInterface;
+  }
+
+  get #descriptor(): Descriptor {
+    return this.socket.descriptor;
+  }
+
+  get reuseAddress(): boolean {
+    return getOption(this.#descriptor, 'reuseAddress') as boolean;
+  }
+
+  get reusePort(): boolean {
+    return getOption(this.#descriptor, 'reusePort') as boolean;
+  }
+
+  /** False for an IPv4 socket. */
+  get ipv6Only(): boolean {
+    return getOption(this.#descriptor, 'ipv6Only') as boolean;
+  }
+
+  get broadcast(): boolean {
+    return getOption(this.#descriptor, 'broadcast') as boolean;
+  }
+
+  set broadcast(value: Value<'broadcast'>) {
+    setOption(this.#descriptor, 'broadcast', value);
+  }
+
+  get hopLimit(): number {
+    return getOption(this.#descriptor, 'hopLimit') as number;
+  }
+
+  set hopLimit(value: Value<'hopLimit'>) {
+    setOption(this.#descriptor, 'hopLimit', value);
+  }
+
+  get multicastHopLimit(): number {
+    return getOption(this.#descriptor, 'multicastHopLimit') as number;
+  }
+
+  set multicastHopLimit(value: Value<'multicastHopLimit'>) {
+    setOption(this.#descriptor, 'multicastHopLimit', value);
+  }
+
+  get multicastLoopback(): boolean {
+    return getOption(this.#descriptor, 'multicastLoopback') as boolean;
+  }
+
+  set multicastLoopback(value: Value<'multicastLoopback'>) {
+    setOption(this.#descriptor, 'multicastLoopback', value);
+  }
+
+  /** The index of what was set last, since the system does not tell it of IPv4; 0 for the system's choice. */
+  get multicastInterface(): number {
+    return this.#multicastInterface;
+  }
+
+  set multicastInterface(value: Value<'multicastInterface'>) {
+    this.#multicastInterface = setOption(this.#descriptor, 'multicastInterface', value);
+  }
+
+  get trafficClass(): number {
+    return getOption(this.#descriptor, 'trafficClass') as number;
+  }
+
+  set trafficClass(value: Value<'trafficClass'>) {
+    setOption(this.#descriptor, 'trafficClass', value);
+  }
+
+  get dontFragment(): boolean | 'probe' {
+    return getOption(this.#descriptor, 'dontFragment') as boolean | 'probe';
+  }
+
+  set dontFragment(value: Value<'dontFragment'>) {
+    setOption(this.#descriptor, 'dontFragment', value);
+  }
+
+  /** Bytes, as the system made them. */
+  get sendBufferSize(): number {
+    return getOption(this.#descriptor, 'sendBufferSize') as number;
+  }
+
+  set sendBufferSize(value: Value<'sendBufferSize'>) {
+    setOption(this.#descriptor, 'sendBufferSize', value);
+  }
+
+  /** Bytes, as the system made them. */
+  get receiveBufferSize(): number {
+    return getOption(this.#descriptor, 'receiveBufferSize') as number;
+  }
+
+  set receiveBufferSize(value: Value<'receiveBufferSize'>) {
+    setOption(this.#descriptor, 'receiveBufferSize', value);
+  }
+
+  /**
+   * Bytes of the largest IP packet that reaches the peer unfragmented, as the system knows it by now: headers included, which
+   * leaves 28 bytes less for data over IPv4, 48 over IPv6. IP_MTU, IPV6_MTU.
+   *
+   * Throws SocketError `invalid-state` where the socket has no remote address; `not-supported` on macOS.
+   */
+  get pathMtu(): number {
+    const result = native.getOption(this.#descriptor.socket, OPTION.pathMtu);
+    if (result < 0) throw optionError('pathMtu', 'IP_MTU, IPV6_MTU', -result);
+    return result;
+  }
+
+  /**
+   * Joins a multicast group, such as '224.0.0.251' or 'ff02::fb': the socket hears what is sent to the group and its own port.
+   * A group is joined for each interface and each source by itself. MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP (RFC 3678).
+   *
+   * Throws SocketError: `invalid-argument` for what is no group of the socket's family, or no interface; `address-in-use` where it
+   * has joined already; or by the system's error number.
+   */
+  joinGroup(group: string, options: MembershipOptions = {}): void {
+    setMembership('joinGroup', this.#descriptor, group, options);
+  }
+
+  /** Leaves a group, by the same options with which it was joined. `address-not-bindable` where it has not joined. */
+  leaveGroup(group: string, options: MembershipOptions = {}): void {
+    setMembership('leaveGroup', this.#descriptor, group, options);
+  }
+
+  /** Lets the process end though somebody waits for the socket. */
+  unref(): this {
+    keepAlive(this.#descriptor, false);
+    return this;
+  }
+
+  /** Has waits for the socket keep the process alive, as they do at first. */
+  ref(): this {
+    keepAlive(this.#descriptor, true);
+    return this;
+  }
+
+  /** Drops the socket and its streams. */
+  [Symbol.dispose](): void {
+    for (const resource of [this.incoming, this.outgoing, this.socket]) resource[Symbol.dispose]();
+  }
+}

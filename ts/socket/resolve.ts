@@ -1,0 +1,71 @@
+import dns from 'node:dns';
+import { isIP } from 'node:net';
+import { SocketError } from '../errors.js';
+import { type IpAddressFamily, type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
+
+/** A function that looks names up, as `dns.lookup` of Node.js and the `lookup` option of its sockets have it. */
+export type Lookup = (
+  hostname: string,
+  options: { all: true; family: 0 | 4 | 6 },
+  callback: (
+    error: NodeJS.ErrnoException | null,
+    addresses: string | readonly { address: string; family?: number }[],
+  ) => void,
+) => void;
+
+export interface ResolveOptions {
+  /** The family of the addresses that are asked for. Default: either. */
+  family?: IpAddressFamily | undefined;
+  /** What looks names up. Default: `dns.lookup`, which asks as the system does. */
+  lookup?: Lookup | undefined;
+}
+
+/** `HOST:PORT`, where HOST is a name. */
+const NAME = /^(?<host>[^\s:[\]%/*]+):(?<port>\d{1,5})$/;
+
+/**
+ * The first address of a text such as `localhost:8125`; an IP address with a port (see `parseSocketAddress`) needs no lookup.
+ *
+ * Rejects with SocketError: `invalid-argument` for what is no host with a port, `name-unresolvable` for a name that has no
+ * address, `temporary-resolver-failure` where nobody answers.
+ */
+export async function resolveSocketAddress(text: string, options: ResolveOptions = {}): Promise<IpSocketAddress> {
+  return (await candidatesOf(text, options))[0]!;
+}
+
+/** All addresses of a text, in the order of the lookup; one at least. */
+export async function candidatesOf(text: string, { family, lookup }: ResolveOptions): Promise<IpSocketAddress[]> {
+  if (family !== undefined && family !== 'ipv4' && family !== 'ipv6')
+    throw new TypeError(`a family is 'ipv4' or 'ipv6', got ${show(family)}: leave it out for either`);
+  const { host, port } = (typeof text === 'string' ? NAME.exec(text)?.groups : undefined) ?? {};
+  // Names do not end with a number (RFC 3696, 2), which an address does that is not quite one.
+  if (host === undefined || /(^|\.)\d+$/.test(host) || Number(port) > 65_535) return [parseSocketAddress(text)];
+  const found = await lookUp(host, lookup ?? dns.lookup, family);
+  return found.map((address) =>
+    parseSocketAddress(isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`),
+  );
+}
+
+function lookUp(host: string, lookup: Lookup, family: IpAddressFamily | undefined): Promise<string[]> {
+  const number = family === undefined ? 0 : family === 'ipv4' ? 4 : 6;
+  return new Promise((resolve, reject) => {
+    const refuse = (code: string, isTemporary = false) =>
+      reject(
+        new SocketError(
+          isTemporary ? 'temporary-resolver-failure' : 'name-unresolvable',
+          `looking up ${show(host)} failed (${code}): check the name, or give an address`,
+          code,
+        ),
+      );
+    lookup(host, { all: true, family: number }, (error, answer) => {
+      if (error) {
+        refuse(error.code ?? error.message, error.code === 'EAI_AGAIN');
+        return;
+      }
+      const all = typeof answer === 'string' ? [answer] : answer.map(({ address }) => address);
+      const fitting = all.filter((address) => (number === 0 ? isIP(address) !== 0 : isIP(address) === number));
+      if (fitting.length > 0) resolve(fitting);
+      else refuse('ENOTFOUND');
+    });
+  });
+}
