@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createHost } from '../dist/index.js';
-import { component, noGuests } from './support/guests.js';
+import { component } from './support/guests.js';
 import { fixture, noNamespaces, ON_ONE_PROCESSOR, ROUNDS, run, unshared } from './support/runtime.js';
-import { noSuspending, SUSPENDING } from './support/suspending.js';
+import { noAsyncGuests, SUSPENDING } from './support/suspending.js';
 
 // Components of WASI 0.3 by the real jco, which needs JSPI: guests/async/*.c. Each test is a process of its own.
 
@@ -18,7 +18,6 @@ interface Answer {
   left: number;
 }
 
-const unable = noSuspending ?? noGuests;
 const slow = `tc qdisc add dev lo root tbf rate 2mbit burst 5k limit 200k
   ${ON_ONE_PROCESSOR}`;
 
@@ -28,7 +27,7 @@ const WAYS = ['host, hybrid', 'jco, js', ...(ROUNDS < 200 ? [] : ['host, js', 'j
 /** Whether there is an instantiateCore. */
 const hasFastWay = 'instantiateCore' in createHost();
 
-describe.skipIf(unable).each(WAYS)(`guests of WASI 0.3 by %s ${unable ?? ''}`, (combination) => {
+describe.skipIf(noAsyncGuests).each(WAYS)(`guests of WASI 0.3 by %s ${noAsyncGuests ?? ''}`, (combination) => {
   const [way, bindings] = combination.split(', ') as [string, string];
   const command = (name: string, steps: Step[], allow: 'all' | object[] = 'all') => {
     const settings = [way, bindings, JSON.stringify(allow), component(name), JSON.stringify(steps)];

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { WaitableSet } from '../dist/host/core/subtasks.js';
 import { createHost, type OpenUdp, openUdp, type UdpHost } from '../dist/index.js';
-import { component, noGuests } from './support/guests.js';
+import { component } from './support/guests.js';
 import {
   DATA,
   EXIT,
@@ -15,7 +15,7 @@ import {
   WAIT,
 } from './support/hostile-guest.js';
 import { fixture, noNamespaces, ON_ONE_PROCESSOR, run, runInNamespace } from './support/runtime.js';
-import { noSuspending, SUSPENDING } from './support/suspending.js';
+import { noAsyncGuests, SUSPENDING } from './support/suspending.js';
 
 // Tasks of WASI 0.3 that share sets, sockets and instances.
 
@@ -173,35 +173,37 @@ it.skipIf(noNamespaces)(
   },
 );
 
-const unable = noSuspending ?? noGuests;
-describe.skipIf(unable).each(['js', 'hybrid'])(`components, by %s bindings ${unable ?? ''}`, (bindings) => {
-  const seen = async (name: string, scenario: unknown[], options: object = {}) => {
-    const settings = [bindings, component(name), JSON.stringify(scenario), JSON.stringify(options)];
-    const { code, stdout, stderr } = await run([
-      ...SUSPENDING,
-      '--expose-gc',
-      fixture('async-passed.mjs'),
-      ...settings,
-    ]);
-    if (code !== 0) throw new Error(stderr);
-    return JSON.parse(stdout) as unknown;
-  };
+describe.skipIf(noAsyncGuests).each(['js', 'hybrid'])(
+  `components, by %s bindings ${noAsyncGuests ?? ''}`,
+  (bindings) => {
+    const seen = async (name: string, scenario: unknown[], options: object = {}) => {
+      const settings = [bindings, component(name), JSON.stringify(scenario), JSON.stringify(options)];
+      const { code, stdout, stderr } = await run([
+        ...SUSPENDING,
+        '--expose-gc',
+        fixture('async-passed.mjs'),
+        ...settings,
+      ]);
+      if (code !== 0) throw new Error(stderr);
+      return JSON.parse(stdout) as unknown;
+    };
 
-  it('sockets that come by exports are what the guest sends from', async () => {
-    expect(await seen('async-passed', ['crossed'])).toEqual([[true, 1]]);
-  });
+    it('sockets that come by exports are what the guest sends from', async () => {
+      expect(await seen('async-passed', ['crossed'])).toEqual([[true, 1]]);
+    });
 
-  it('a socket outlives the guest that has given it away', async () => {
-    expect(await seen('async-passed', ['forgotten'])).toBe(1);
-  });
+    it('a socket outlives the guest that has given it away', async () => {
+      expect(await seen('async-passed', ['forgotten'])).toBe(1);
+    });
 
-  it.each<[string, object]>([
-    ['', {}],
-    [', with no socket more than its own', { limits: { sockets: 1, resources: 1 } }],
-  ])('the only export of one may be called while it waits%s', async (_, options) => {
-    expect(await seen('async-single', ['again', 3], options)).toEqual([
-      [1, 2, 3],
-      [1, 2, 3],
-    ]);
-  });
-});
+    it.each<[string, object]>([
+      ['', {}],
+      [', with no socket more than its own', { limits: { sockets: 1, resources: 1 } }],
+    ])('the only export of one may be called while it waits%s', async (_, options) => {
+      expect(await seen('async-single', ['again', 3], options)).toEqual([
+        [1, 2, 3],
+        [1, 2, 3],
+      ]);
+    });
+  },
+);

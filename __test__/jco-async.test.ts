@@ -3,8 +3,8 @@ import * as preview3 from '@bytecodealliance/preview3-shim';
 import { describe, expect, it } from 'vitest';
 import { createHost } from '../dist/host/jco.js';
 import { component } from './support/guests.js';
-import { noAsyncGuests, SUSPENDING_RUNTIME } from './support/jspi.js';
 import { fixture, run } from './support/runtime.js';
+import { noAsyncGuests, SUSPENDING } from './support/suspending.js';
 
 describe('a host with the shim of 0.3', () => {
   const shim = new WASIShim({ sandbox: { args: ['guest', 'one'], env: { LEVEL: 'debug' } } });
@@ -24,7 +24,7 @@ describe('a host with the shim of 0.3', () => {
   });
 
   it.skipIf(noAsyncGuests)(`serves TCP beside UDP to one guest ${noAsyncGuests ?? ''}`, async () => {
-    expect(await run([...SUSPENDING_RUNTIME, fixture('guest-beside-tcp.mjs'), component('run-tcp')])).toEqual({
+    expect(await run([...SUSPENDING, fixture('guest-beside-tcp.mjs'), component('run-tcp')])).toEqual({
       code: 0,
       signal: null,
       stdout: 'by TCP, answered\nby UDP, answered\n',

@@ -14,15 +14,14 @@ import { worldOf } from '../dist/cli/world.js';
 import { createHost } from '../dist/host/jco.js';
 import { openUdp } from '../dist/index.js';
 import { component, noGuests } from './support/guests.js';
-import { noAsyncGuests, SUSPENDING_RUNTIME } from './support/jspi.js';
 import { type Finished, RUNTIME, run } from './support/runtime.js';
+import { noAsyncGuests, SUSPENDING } from './support/suspending.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const MAIN = path.join(root, 'dist/cli/main.js');
 
 /** Runs a component of WASI 0.3: options of `wasi-udp run`, and behind `--` arguments of its own. */
-const wasiUdp = (name: string, ...args: string[]) =>
-  run([...SUSPENDING_RUNTIME, MAIN, 'run', component(name), ...args]);
+const wasiUdp = (name: string, ...args: string[]) => run([...SUSPENDING, MAIN, 'run', component(name), ...args]);
 const clean = (stdout: string): Finished => ({ code: 0, signal: null, stdout, stderr: '' });
 
 /** A server on loopback that answers each datagram with what `answer` makes of it. */
@@ -41,7 +40,7 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
   });
 
   it('passes standard input, to its end', async () => {
-    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-input')];
+    const [file, ...words] = [...SUSPENDING, MAIN, 'run', component('run-input')];
     const child = spawn(file!, words, { stdio: ['pipe', 'pipe', 'inherit'] });
     const text = Array.from({ length: 20_000 }, (_, i) => `line ${i}\n`).join('');
     child.stdin.end(text);
@@ -79,7 +78,7 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
   });
 
   it('writes at once what it prints, though it never waits again', async () => {
-    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-ends'), '--', 'spin'];
+    const [file, ...words] = [...SUSPENDING, MAIN, 'run', component('run-ends'), '--', 'spin'];
     const child = spawn(file!, words, { stdio: ['ignore', 'pipe', 'inherit'] });
     let printed = '';
     child.stdout.on('data', (chunk) => (printed += chunk));
@@ -88,7 +87,7 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
   });
 
   it('a reader that has heard enough ends it, which is no error', async () => {
-    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-ends'), '--', 'lines'];
+    const [file, ...words] = [...SUSPENDING, MAIN, 'run', component('run-ends'), '--', 'lines'];
     const child = spawn(file!, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     let stderr = '';
     child.stderr.on('data', (chunk) => (stderr += chunk));
@@ -109,7 +108,7 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
   });
 
   it('answers datagrams, while it waits for the next', async () => {
-    const [file, ...words] = [...SUSPENDING_RUNTIME, MAIN, 'run', component('run-echo')];
+    const [file, ...words] = [...SUSPENDING, MAIN, 'run', component('run-echo')];
     using client = openUdp({ local: '127.0.0.1:0' });
     // A port that was free a moment ago.
     const probe = openUdp({ local: '127.0.0.1:0' });
@@ -184,8 +183,7 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
       cpSync(path.join(root, file), path.join(own, file));
     const others = ['commander', 'cli-progress', '@bytecodealliance/jco', '@bytecodealliance/preview2-shim'];
     for (const name of others) symlinkSync(path.join(root, 'node_modules', name), path.join(modules, name));
-    const command = (...args: string[]) =>
-      run([...SUSPENDING_RUNTIME, path.join(own, 'dist/cli/main.js'), 'run', ...args]);
+    const command = (...args: string[]) => run([...SUSPENDING, path.join(own, 'dist/cli/main.js'), 'run', ...args]);
     try {
       const { code, stdout, stderr } = await command(component('run-hello'));
       expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
