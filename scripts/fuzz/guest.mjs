@@ -356,6 +356,8 @@ class Guest {
     if (this.allocator !== 'good') return;
     const isOwn = (start, length) => this.areas.some(([from, to]) => from <= start && start + length <= to);
     assert.ok(isOwn(list, 40 * count));
+    // A result that reaches into the guest's own blocks has overwritten the list.
+    if (at + 8 > list && at < list + 40 * count) return;
     for (let i = 0; i < count; i++) {
       const entry = list + 40 * i;
       assert.ok(isOwn(this.word(entry), this.word(entry + 4)));
