@@ -1,6 +1,7 @@
 import type { WriteBehind } from '../socket/write-behind.js';
 import type { CoreForm } from './core/functions.js';
 import { functionOf } from './core/imports.js';
+import { preceded } from './preceded.js';
 
 /** Calls that see to it themselves, or that have nothing to do with it: by their names in the WIT. */
 const INATTENTIVE = new Set([
@@ -19,14 +20,6 @@ const CLOCKS = new Set(['now', 'subscribe-instant', 'subscribe-duration']);
 function attentionOf(name: string, behind: WriteBehind): (() => void) | undefined {
   if (INATTENTIVE.has(name)) return undefined;
   return CLOCKS.has(name) ? () => behind.look() : () => behind.leave();
-}
-
-/** A function that first does something else; as a method, too. */
-export function preceded<A extends unknown[], R>(first: () => void, call: (...values: A) => R): (...values: A) => R {
-  return function (this: unknown, ...values: A) {
-    first();
-    return call.apply(this, values);
-  };
 }
 
 /** Has what waits leave before the functions of an interface in jco's conventions that have these forms. */

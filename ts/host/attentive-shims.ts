@@ -1,5 +1,5 @@
 import type { WriteBehind } from '../socket/write-behind.js';
-import { preceded } from './attention.js';
+import { preceded } from './preceded.js';
 
 /** Interfaces whose functions tell a guest nothing that a datagram could change. */
 const INATTENTIVE = /^wasi:(random|clocks|io)\//;

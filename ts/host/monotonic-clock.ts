@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import { millisecondsUntil } from '../readiness/moment.js';
 import { Pollable } from '../readiness/pollable.js';
 
 /** A moment that nobody lives to see: 292 years from the clock's start. */
@@ -21,17 +22,11 @@ export function monotonicClock<T>(wrap: (pollable: Pollable) => T) {
   };
 }
 
-/** The most that a timer of Node.js waits, in milliseconds. */
-const LONGEST_TIMER_MS = 2n ** 31n - 1n;
-
 /** What `wasi:clocks/monotonic-clock` of 0.3 has beside `now`; `waits` is called before each wait. */
 export function asyncMonotonicClock(waits: () => void) {
   const until = async (when: bigint): Promise<void> => {
     waits();
-    for (let left = when - process.hrtime.bigint(); left > 0n; left = when - process.hrtime.bigint()) {
-      const milliseconds = (left + 999_999n) / 1_000_000n;
-      await setTimeout(Number(milliseconds < LONGEST_TIMER_MS ? milliseconds : LONGEST_TIMER_MS));
-    }
+    for (let left = millisecondsUntil(when); left > 0; left = millisecondsUntil(when)) await setTimeout(left);
   };
   return {
     getResolution: () => 1n,

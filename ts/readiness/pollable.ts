@@ -2,6 +2,7 @@ import { AbortError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { native, systemError } from '../native/native.js';
 import { show } from '../rules/address.js';
+import { millisecondsUntil } from './moment.js';
 import { awaitEvent, type SocketEvent, whenReady } from './readiness.js';
 
 /** What a pollable waits for: a moment, an event of a socket, or first the one and then the other. */
@@ -203,12 +204,7 @@ function pollOnce(sources: readonly Source[], timeoutMs: number): Uint32Array {
   });
 }
 
-/** The most that a timer of Node.js waits, in milliseconds. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
 /** Whole milliseconds until the source may be ready, rounded up; 0 where it may be now. */
 function millisecondsLeft({ readyAt }: Source): number {
-  if (readyAt === undefined) return 0;
-  const left = readyAt() - process.hrtime.bigint();
-  return left <= 0n ? 0 : Math.min(Number((left + 999_999n) / 1_000_000n), LONGEST_TIMER_MS);
+  return readyAt === undefined ? 0 : millisecondsUntil(readyAt());
 }

@@ -242,7 +242,7 @@ export class AsyncUdpSocket extends Socket {
 
   #awaitDatagrams(): void {
     if (this.#leaveWait !== undefined || this.#receivers.length === 0) return;
-    this.#await(READABLE, {
+    const waiter: Waiter = {
       wake: () => {
         this.#leaveWait = undefined;
         this.serve();
@@ -252,7 +252,12 @@ export class AsyncUdpSocket extends Socket {
         this.#leaveWait = undefined;
         for (const receiver of this.#receivers.splice(0)) receiver.fail(error);
       },
-    });
+    };
+    try {
+      this.#leaveWait = awaitEvent({ descriptor: this.descriptor, interest: READABLE }, waiter);
+    } catch (error) {
+      waiter.fail(error as Error);
+    }
   }
 
   /** @internal Serves those who wait for a datagram, in order, as far as there are any. */
@@ -260,14 +265,6 @@ export class AsyncUdpSocket extends Socket {
     // One that is served may take others away, or drop the socket.
     for (let next = this.#receivers[0]; next?.serve(); next = this.#receivers[0])
       if (this.#receivers[0] === next) this.#receivers.shift();
-  }
-
-  #await(interest: number, waiter: Waiter): void {
-    try {
-      this.#leaveWait = awaitEvent({ descriptor: this.descriptor, interest }, waiter);
-    } catch (error) {
-      waiter.fail(error as Error);
-    }
   }
 
   /** @internal Calls once when the socket may have room. A function that is returned ends that. */

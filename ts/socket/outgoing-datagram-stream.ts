@@ -167,11 +167,6 @@ export class OutgoingDatagramStream {
     return this.#deliver(descriptor, arena, payload, false);
   }
 
-  /** @internal Whether the datagrams of an ordinary send or two may wait for others here. */
-  get writesBehind(): boolean {
-    return this.#writeBehind !== undefined;
-  }
-
   /**
    * A writer for producers that have no objects to begin with: they serialize straight into its buffer.
    * Its `flush` obeys the same rules as `send`, the permit included.

@@ -1,6 +1,6 @@
 import { Trap } from '../../errors.js';
 import { SLOT_WORDS } from '../../native/layout.js';
-import type { IpSocketAddress, Ipv6Address } from '../../rules/address.js';
+import type { IpAddressFamily, IpSocketAddress, Ipv6Address } from '../../rules/address.js';
 import type { GuestMemory } from './memory.js';
 
 /**
@@ -65,6 +65,16 @@ export function writeAddress(
   for (let i = 0; i < 4; i++) words[to + 3 + i] = swapped(slots[at + 2 + i]!);
   words[to + 7] = slots[at + 7]!;
 }
+
+/** An ip-address-family of the guest's. Traps where its case is none. */
+export function liftFamily(value: number): IpAddressFamily {
+  if (value === 0) return 'ipv4';
+  if (value === 1) return 'ipv6';
+  throw new Trap(`an ip-address-family is 0 or 1, the guest gave ${value}`);
+}
+
+/** An ip-address-family as a core value. */
+export const lowerFamily = (family: IpAddressFamily): number => (family === 'ipv4' ? 0 : 1);
 
 /** Core values that a flattened ip-socket-address takes: its case, then the cases' fields joined. */
 export const FLAT_ADDRESS = 12;

@@ -1,15 +1,19 @@
-import { Trap } from '../../errors.js';
 import { newSlot } from '../../native/layout.js';
-import { decodeAddress, encodeAddress, type IpAddressFamily, type IpSocketAddress } from '../../rules/address.js';
+import { decodeAddress, encodeAddress, type IpSocketAddress } from '../../rules/address.js';
 import { AsyncUdpSocket } from '../../socket/async-udp-socket.js';
 import type { GuestContext } from '../guest.js';
-import { ADDRESS_BYTES, FLAT_ADDRESS, liftFlatAddress, readAddress, writeAddress } from './address-layout.js';
+import {
+  ADDRESS_BYTES,
+  FLAT_ADDRESS,
+  liftFamily,
+  liftFlatAddress,
+  lowerFamily,
+  readAddress,
+  writeAddress,
+} from './address-layout.js';
 import type { CoreForm } from './functions.js';
 import type { GuestMemory } from './memory.js';
 import { EMPTY_RESULT_BYTES, RETURNED, writeResult } from './results.js';
-
-/** The case of `ip-address-family` for a core value. Traps where there is none. */
-const FAMILIES = ['ipv4', 'ipv6'] as const;
 
 /**
  * The core forms of what does not wait in wasi:sockets/types@0.3, by their names in the WIT. A guest may call each as an async
@@ -24,8 +28,7 @@ export function asyncSocketForms({
     lower:
       ({ memory, handles }) =>
       (family: number, pointer: number) => {
-        const name: IpAddressFamily | undefined = FAMILIES[family];
-        if (name === undefined) throw new Trap(`an ip-address-family is 0 or 1, the guest gave ${family}`);
+        const name = liftFamily(family);
         return writeResult(memory, pointer, EMPTY_RESULT_BYTES, 4, (at) => {
           table.demand(1);
           const handle = handles.own(sockets.openAsync(name), AsyncUdpSocket);
@@ -93,7 +96,7 @@ export function asyncSocketForms({
     lower:
       ({ memory, handles }) =>
       (...values: number[]) => {
-        const family = FAMILIES.indexOf(handles.get(values[0]!, AsyncUdpSocket).getAddressFamily());
+        const family = lowerFamily(handles.get(values[0]!, AsyncUdpSocket).getAddressFamily());
         if (values.length === 1) return family;
         const area = memory.look().area(values[1]!, 1, 1);
         memory.bytes[area] = family;

@@ -3,18 +3,11 @@ import { Trap } from '../../errors.js';
 import { READABLE, WRITABLE } from '../../native/native.js';
 import { Pollable } from '../../readiness/pollable.js';
 import { AsyncUdpSocket } from '../../socket/async-udp-socket.js';
-import { type CoreFunction, SLOW } from './glue.js';
+import { preceded } from '../preceded.js';
+import { Code, type CoreFunction, SLOW } from './glue.js';
 import type { Handles } from './handles.js';
 import type { GuestMemory } from './memory.js';
-import { Subtasks, type WaitableSet } from './subtasks.js';
-
-/** The codes that a callback answers with. */
-const EXIT = 0;
-const YIELD = 1;
-const WAIT = 2;
-
-/** The event of a subtask. */
-const SUBTASK = 1;
+import { SUBTASK, Subtasks, type WaitableSet } from './subtasks.js';
 
 type Callback = (event: number, waitable: number, state: number) => number;
 
@@ -60,13 +53,8 @@ export class CoreTasks {
 
   /** The functions as they are to be called: whatever looks at a socket, or changes it, finds sent what was sent before. */
   afterSends(group: Record<string, CoreFunction>): Record<string, CoreFunction> {
-    const after = (call: CoreFunction): CoreFunction => {
-      return (...values) => {
-        this.#subtasks.flush();
-        return call(...values);
-      };
-    };
-    return Object.fromEntries(Object.entries(group).map(([name, call]) => [name, after(call)]));
+    const flush = () => this.#subtasks.flush();
+    return Object.fromEntries(Object.entries(group).map(([name, call]) => [name, preceded(flush, call)]));
   }
 
   get clock(): Record<string, CoreFunction> {
@@ -84,12 +72,7 @@ export class CoreTasks {
     const poll = (number: number, pointer: number) => {
       const area = this.#memory.look().area(pointer, 8, 4);
       subtasks.flush();
-      const its = subtasks.setWithMembers(set(number));
-      if (!its?.hasEvent) return 0;
-      const { handle, state } = its.shift();
-      this.#memory.words[area >>> 2] = handle;
-      this.#memory.words[(area >>> 2) + 1] = state;
-      return SUBTASK;
+      return subtasks.writeEvent(set(number), area) ? SUBTASK : 0;
     };
     return {
       '[waitable-set-new]': () => {
@@ -166,17 +149,17 @@ export class CoreTasks {
       }
     };
     let status = slice(() => (start as (...values: readonly unknown[]) => number)(...values));
-    while ((status & 15) !== EXIT) {
+    while ((status & 15) !== Code.Exit) {
       subtasks.check();
       const code = status & 15;
-      if (code === YIELD) {
+      if (code === Code.Yield) {
         subtasks.flush();
         await new Promise<void>((resolve) => setImmediate(resolve));
         subtasks.beginTurn();
         status = slice(() => callback(0, 0, 0));
         continue;
       }
-      if (code !== WAIT) throw new Trap(`a callback answers EXIT, YIELD or WAIT, the guest gave ${code}`);
+      if (code !== Code.Wait) throw new Trap(`a callback answers EXIT, YIELD or WAIT, the guest gave ${code}`);
       const set = subtasks.set(this.#set(status >>> 4));
       if (!set.hasEvent || subtasks.isTurnOver) {
         subtasks.flush();

@@ -1,5 +1,4 @@
-import type { Arena } from '../../batch/arena.js';
-import { REFUSED } from '../../batch/arena.js';
+import { type Arena, REFUSED } from '../../batch/arena.js';
 import type { IncomingBatch } from '../../batch/incoming-batch.js';
 import { Trap } from '../../errors.js';
 import { SLOT_WORDS } from '../../native/layout.js';

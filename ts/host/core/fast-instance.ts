@@ -1,9 +1,11 @@
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { Trap } from '../../errors.js';
 import { AsyncUdpSocket } from '../../socket/async-udp-socket.js';
+import { preceded } from '../preceded.js';
 import { Bell } from './bell.js';
 import { RECEIVE_RESULT_BYTES, SEND_BYTES } from './datagram-calls.js';
 import {
+  Code,
   type CoreFunction,
   dispatcher,
   EventSetter,
@@ -19,7 +21,7 @@ import {
 import type { Handles } from './handles.js';
 import { GuestMemory, type LinearMemory, type Realloc } from './memory.js';
 import { EMPTY_RESULT_BYTES, RETURNED } from './results.js';
-import { FIRST, Subtasks, type WaitableSet } from './subtasks.js';
+import { FIRST, SUBTASK, Subtasks, type WaitableSet } from './subtasks.js';
 import { TaskContext } from './task-context.js';
 import {
   CLOCK,
@@ -66,9 +68,6 @@ const SUSPENDED_MS = 200;
 
 /** How often in a row a guest that yields goes on at once, before jco comes back to it, which takes milliseconds. */
 const YIELDS = 16;
-
-/** The event of a subtask. */
-const SUBTASK = 1;
 
 /** Whose exports the functions are that were made for async-lifted ones. */
 export const madeFor = new WeakMap<object, FastInstance>();
@@ -182,10 +181,7 @@ export class FastInstance implements CoreInstance {
     for (const [name, call] of Object.entries(original)) {
       const isOther = !name.startsWith('[method]udp-socket.') || WAITING.includes(name);
       if (isOther || typeof call !== 'function') continue;
-      calls[name] = (...values: never[]) => {
-        subtasks.flush();
-        return call(...values);
-      };
+      calls[name] = preceded(() => subtasks.flush(), call);
     }
     for (const name of ['connect', 'disconnect']) {
       add(`[async-lower][method]udp-socket.${name}`, (slow) => {
@@ -295,7 +291,7 @@ export class FastInstance implements CoreInstance {
             return step;
           },
           ...this.#waits((set) => set),
-          isBell: (event, set, pointer) => this.#isBell(event, set, pointer),
+          isBell: (event, _set, pointer) => this.#isBell(event, pointer),
         }),
       );
     }
@@ -344,7 +340,7 @@ export class FastInstance implements CoreInstance {
           else this.#context.leave();
           return step;
         },
-        translate: (event, waitable, state) => this.#translate(event, waitable, state),
+        translate: (event, waitable) => this.#translate(event, waitable),
       });
       madeFor.set(functions.start, this);
       made[key] = functions.start;
@@ -359,12 +355,12 @@ export class FastInstance implements CoreInstance {
     subtasks.isInSlice = false;
     subtasks.check();
     const code = status & 15;
-    if (code === 2) return this.#wait(status >>> 4);
+    if (code === Code.Wait) return this.#wait(status >>> 4);
     subtasks.flush();
-    if (code === 1 && this.#yields++ < YIELDS && !subtasks.isTurnOver) return this.#tell(0, 0, 0);
+    if (code === Code.Yield && this.#yields++ < YIELDS && !subtasks.isTurnOver) return this.#tell(0, 0, 0);
     this.#yields = 0;
     this.#host.beforeWait();
-    if (code === 0) {
+    if (code === Code.Exit) {
       this.#tasks -= 1;
       this.#letOthersIn();
     }
@@ -498,12 +494,12 @@ export class FastInstance implements CoreInstance {
   }
 
   /** An event that jco brings to a callback. */
-  #translate(event: number, waitable: number, _state: number): number {
+  #translate(event: number, waitable: number): number {
     this.#subtasks.beginTurn();
     const bell = event === SUBTASK ? this.#bells.get(waitable) : undefined;
     if (bell === undefined) return Step.Pass;
     this.#dropBell(waitable);
-    this.#tell((bell.set << 4) | 2, 0, 0);
+    this.#tell((bell.set << 4) | Code.Wait, 0, 0);
     return Step.Wait;
   }
 
@@ -529,20 +525,15 @@ export class FastInstance implements CoreInstance {
     subtasks.check();
     const area = this.#memory.look().area(pointer, 8, 4);
     subtasks.flush();
-    const set = subtasks.setWithMembers(number);
-    if (set?.hasEvent && !(waits && subtasks.isTurnOver)) {
-      const { handle, state } = set.shift();
-      this.#memory.words[area >>> 2] = handle;
-      this.#memory.words[(area >>> 2) + 1] = state;
-      return this.#tell(SUBTASK, 0, 0);
-    }
+    if (!(waits && subtasks.isTurnOver) && subtasks.writeEvent(number, area)) return this.#tell(SUBTASK, 0, 0);
     if (!waits) return Step.Pass;
     this.#host.beforeWait();
+    const set = subtasks.setWithMembers(number);
     if (set === undefined) return Step.Pass;
     return this.#isAlone ? Step.Suspend : this.#makeBell(set);
   }
 
-  #isBell(event: number, _set: number, pointer: number): number {
+  #isBell(event: number, pointer: number): number {
     this.#subtasks.beginTurn();
     const handle = this.#memory.look().words[pointer >>> 2]!;
     if (event !== SUBTASK || !this.#bells.has(handle)) return 0;

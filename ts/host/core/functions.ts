@@ -1,7 +1,7 @@
 import { IncomingBatch } from '../../batch/incoming-batch.js';
 import { ERROR_CODES, SocketError, Trap } from '../../errors.js';
 import { Pollable } from '../../readiness/pollable.js';
-import type { IpAddressFamily, IpSocketAddress } from '../../rules/address.js';
+import type { IpSocketAddress } from '../../rules/address.js';
 import { encodeAddress } from '../../rules/address.js';
 import { Permit } from '../../rules/permit.js';
 import { IncomingDatagramStream } from '../../socket/incoming-datagram-stream.js';
@@ -16,8 +16,16 @@ import { Network } from '../network.js';
 import { TableOutgoing } from '../outgoing.js';
 import type { Resource } from '../resource-table.js';
 import { type Datetime, wallClock } from '../wall-clock.js';
-import { ADDRESS_BYTES, FLAT_ADDRESS, liftFlatAddress, writeAddress } from './address-layout.js';
+import {
+  ADDRESS_BYTES,
+  FLAT_ADDRESS,
+  liftFamily,
+  liftFlatAddress,
+  lowerFamily,
+  writeAddress,
+} from './address-layout.js';
 import { lowerBatch, OutgoingList } from './datagram-lists.js';
+import type { CoreFunction } from './glue.js';
 import type { Handles, Type } from './handles.js';
 import type { GuestMemory } from './memory.js';
 
@@ -29,9 +37,6 @@ export interface Abi {
   readonly memory: GuestMemory;
   readonly handles: Handles;
 }
-
-/** A core function: flat parameters, 64-bit ones as bigint; results of more than one value are written at the last pointer. */
-export type CoreFunction = (...values: never[]) => unknown;
 
 /** The core form of a function, made for an instance; and the type of its handle table, where it has a single one. */
 export interface CoreForm {
@@ -102,8 +107,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
     lower:
       ({ memory, handles }) =>
       (family: number, pointer: number) => {
-        const name: IpAddressFamily | undefined = (['ipv4', 'ipv6'] as const)[family];
-        if (name === undefined) throw new Trap(`an ip-address-family is 0 or 1, the guest gave ${family}`);
+        const name = liftFamily(family);
         result(memory, pointer, 8, 4, (at) => {
           table.demand(1);
           memory.words[at >>> 2] = handles.own(sockets.open(name), UdpSocket);
@@ -325,7 +329,7 @@ export function coreForms(context: Omit<GuestContext, 'pollable'>, blocking: Blo
         lower:
           ({ handles }) =>
           (handle: number) =>
-            handles.get(handle, UdpSocket).addressFamily() === 'ipv4' ? 0 : 1,
+            lowerFamily(handles.get(handle, UdpSocket).addressFamily()),
       } as CoreForm,
       '[method]udp-socket.unicast-hop-limit': byteGetter((self) => self.unicastHopLimit()),
       '[method]udp-socket.set-unicast-hop-limit': setter(UdpSocket, (self, value: number) =>

@@ -4,7 +4,10 @@
  * before.
  */
 
-/** A function that WebAssembly exports, or that it is given as an import. */
+/**
+ * A function that WebAssembly exports, or that it is given as an import: flat parameters, 64-bit ones as bigint; results of more than
+ * one value are written at the last pointer.
+ */
 export type CoreFunction = (...values: never[]) => unknown;
 
 /** The namespace of WebAssembly, which the types of Node.js leave to the DOM's. */
@@ -167,6 +170,9 @@ export function parametersOf(exported: CoreFunction): number[] | undefined {
   return undefined;
 }
 
+/** What the start and the callback of an async-lifted export answer, in the low four bits of the status. */
+export const Code = { Exit: 0, Yield: 1, Wait: 2 } as const;
+
 /** What a step answers. */
 export const Step = {
   /** It is jco's to go on: with the guest's status, or with the event that it brings. */
@@ -217,6 +223,18 @@ export class EventSetter {
   }
 }
 
+/**
+ * The steps that wait, within a loop that they begin again: Suspend with local 0; Bell with the arguments in the globals, unless `rung`
+ * says that jco waits with it. `is` asks whether the step at hand is that one.
+ */
+function waits(is: (step: number) => number[], suspend: number, bell: number, rung: number): number[] {
+  return [
+    ...[...is(Step.Suspend), ...IF, ...get(0), ...call(suspend), ...branch(1), END],
+    ...[...is(Step.Bell), ...IF, ...global(0), ...global(1), ...call(bell)],
+    ...[...call(rung), ...IF, ...branch(2), END, END],
+  ];
+}
+
 export interface SliceSteps extends EventGlobals {
   /** A task begins. */
   begin(): void;
@@ -249,20 +267,8 @@ export function slices(params: readonly number[], inner: CoreFunction, callback:
   const run = [
     ...LOOP,
     ...[...get(0), ...call(NEXT), ...set(1)],
-    ...[...is(Step.Suspend), ...IF, ...get(0), ...call(SUSPEND), ...branch(1), END],
     ...[...is(Step.Event), ...IF, ...deliver, ...set(0), ...branch(1), END],
-    ...[
-      ...is(Step.Bell),
-      ...IF,
-      ...global(0),
-      ...global(1),
-      ...call(BELL),
-      ...call(RUNG),
-      ...IF,
-      ...branch(2),
-      END,
-      END,
-    ],
+    ...waits(is, SUSPEND, BELL, RUNG),
     END,
     ...get(0),
   ];
@@ -315,19 +321,7 @@ export function waiting(original: CoreFunction, steps: WaitSteps): CoreFunction 
     ...LOOP,
     ...[...both, ...call(LOOK), ...set(2)],
     ...[...is(Step.Event), ...IF, ...global(0), RETURN, END],
-    ...[...is(Step.Suspend), ...IF, ...get(0), ...call(SUSPEND), ...branch(1), END],
-    ...[
-      ...is(Step.Bell),
-      ...IF,
-      ...global(0),
-      ...global(1),
-      ...call(BELL),
-      ...call(RUNG),
-      ...IF,
-      ...branch(2),
-      END,
-      END,
-    ],
+    ...waits(is, SUSPEND, BELL, RUNG),
     ...[...both, ...call(ORIGINAL), ...set(2)],
     ...[...get(2), ...both, ...call(IS_BELL), ...IF, ...branch(1), END],
     ...[...get(2), RETURN],

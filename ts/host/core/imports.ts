@@ -3,7 +3,8 @@ import { show } from '../../rules/address.js';
 import type { Drop } from '../guest.js';
 import type { ResourceTable } from '../resource-table.js';
 import { CoreTasks } from './core-tasks.js';
-import type { CoreForm, CoreFunction, coreForms } from './functions.js';
+import type { CoreForm, coreForms } from './functions.js';
+import type { CoreFunction } from './glue.js';
 import { JcoHandles, type JcoTable, PlainHandles } from './handles.js';
 import { GuestMemory, type LinearMemory, type Realloc } from './memory.js';
 

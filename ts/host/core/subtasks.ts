@@ -3,6 +3,7 @@ import { type Arena, freeArena } from '../../batch/arena.js';
 import { IncomingBatch } from '../../batch/incoming-batch.js';
 import { SocketError, Trap } from '../../errors.js';
 import { LAYOUT } from '../../native/layout.js';
+import { millisecondsUntil } from '../../readiness/moment.js';
 import { Turn } from '../../readiness/turn.js';
 import type { Destination } from '../../rules/destination.js';
 import { type AsyncUdpSocket, turnedAway } from '../../socket/async-udp-socket.js';
@@ -19,8 +20,18 @@ import { SLOW } from './glue.js';
 import type { GuestMemory } from './memory.js';
 import { EMPTY_RESULT_BYTES, RETURNED, writeError } from './results.js';
 
-/** The states of a subtask, as a guest sees them. */
-const State = { Starting: 0, Started: 1, Returned: RETURNED, CancelledBeforeStarted: 3, CancelledBeforeReturned: 4 };
+/** The states of a subtask, as a guest sees them; but for the last, which none has that it knows of. */
+const State = {
+  Starting: 0,
+  Started: 1,
+  Returned: RETURNED,
+  CancelledBeforeStarted: 3,
+  CancelledBeforeReturned: 4,
+  Dropped: 5,
+};
+
+/** The event of a subtask. */
+export const SUBTASK = 1;
 
 /** The first handle of ours: far above those of jco, which counts its own from 1. */
 export const FIRST = 2 ** 27;
@@ -33,9 +44,6 @@ const AT_ONCE = 64;
 
 /** Calls after which a guest that never waits is asked for the time. */
 const CALLS_A_LOOK = 64;
-
-/** The most that a timer of Node.js waits, in milliseconds. */
-const LONGEST_TIMER_MS = 2n ** 31n - 1n;
 
 /** Events that a set keeps when the guest has had them, behind which there are others. */
 const MOST_SEEN = 4096;
@@ -158,7 +166,8 @@ export class Subtasks {
   readonly #outboxes = new Map<AsyncUdpSocket, Outbox>();
   /** Outboxes with sends that nobody has tried to send. */
   readonly #due = new Set<Outbox>();
-  readonly #batch = new IncomingBatch();
+  /** What a datagram is received into, once there was a receive. */
+  #batch: IncomingBatch | undefined;
   #isLowering = false;
   /** Whether a slice of the guest runs that waits afterwards: whose sends may wait for each other. */
   isInSlice = false;
@@ -273,6 +282,7 @@ export class Subtasks {
     const memory = this.#memory.look();
     this.#isLowering = true;
     try {
+      this.#batch ??= new IncomingBatch();
       if (!socket.receiveInto(this.#batch, isServed)) return false;
       lowerDatagram(this.#batch, memory, area);
     } catch (error) {
@@ -286,20 +296,14 @@ export class Subtasks {
 
   /** A `wait-until` of 0.3's monotonic clock, to a moment in nanoseconds. */
   waitUntil(when: bigint): number {
-    const left = when - process.hrtime.bigint();
-    if (left <= 0n && !(this.isInSlice && this.isLong())) return State.Returned;
+    if (millisecondsUntil(when) === 0 && !(this.isInSlice && this.isLong())) return State.Returned;
     if (!this.isInSlice) return SLOW;
     const subtask = this.#new(State.Started, undefined, 0);
     const wait = () => {
-      const left = when - process.hrtime.bigint();
-      const milliseconds = left <= 0n ? 0n : (left + 999_999n) / 1_000_000n;
-      const timer = setTimeout(
-        () => {
-          if (process.hrtime.bigint() < when) wait();
-          else this.#resolve(subtask, State.Returned);
-        },
-        Number(milliseconds < LONGEST_TIMER_MS ? milliseconds : LONGEST_TIMER_MS),
-      );
+      const timer = setTimeout(() => {
+        if (millisecondsUntil(when) > 0) wait();
+        else this.#resolve(subtask, State.Returned);
+      }, millisecondsUntil(when));
       subtask.stop = () => clearTimeout(timer);
     };
     wait();
@@ -322,16 +326,11 @@ export class Subtasks {
   /** The subtask of a handle of ours. Traps where there is none. */
   #get(handle: number): Subtask {
     const subtask = this.#subtasks[handle - FIRST];
-    // What is free was delivered and has no socket; a clock's is not delivered.
-    if (subtask === undefined || this.#isFree(subtask))
+    if (subtask === undefined || subtask.state === State.Dropped)
       throw new Trap(
         `handle ${handle} of the guest must name a subtask: use the handle that was returned, until it is dropped`,
       );
     return subtask;
-  }
-
-  #isFree(subtask: Subtask): boolean {
-    return subtask.state === FREE;
   }
 
   /** The subtask has ended: its set hears of it. True. */
@@ -465,7 +464,7 @@ export class Subtasks {
     const subtask = this.#get(handle);
     if (!subtask.isDelivered) throw new Trap(`subtask ${handle} of the guest has not ended: wait for it, or cancel it`);
     this.#joinSet(subtask, undefined);
-    subtask.state = FREE;
+    subtask.state = State.Dropped;
     subtask.socket = undefined;
     subtask.destination = undefined;
     this.#free.push(subtask);
@@ -504,6 +503,17 @@ export class Subtasks {
     return set !== undefined && set.members > 0 ? set : undefined;
   }
 
+  /** Writes a set's next event at a pointer of the guest's, checked; false where it has none. */
+  writeEvent(number: number, area: number): boolean {
+    const set = this.setWithMembers(number);
+    if (!set?.hasEvent) return false;
+    const { handle, state } = set.shift();
+    const { words } = this.#memory.look();
+    words[area >>> 2] = handle;
+    words[(area >>> 2) + 1] = state;
+    return true;
+  }
+
   /** The guest drops a set. Traps where there are subtasks of ours in it. */
   dropSet(number: number): void {
     if (this.setWithMembers(number) !== undefined)
@@ -514,9 +524,7 @@ export class Subtasks {
   /** The guest drops a socket, whose sends leave first. Traps where calls of it still wait. */
   dropSocket(socket: AsyncUdpSocket): void {
     this.flush();
-    const waits = this.#subtasks.some(
-      (subtask) => subtask.socket === socket && !subtask.isResolved && !this.#isFree(subtask),
-    );
+    const waits = this.#subtasks.some((subtask) => subtask.socket === socket && !subtask.isResolved);
     if (waits)
       throw new Trap('the udp-socket is lent to calls that wait: cancel them, or wait for them, before it is dropped');
     this.#outboxes.delete(socket);
@@ -537,6 +545,3 @@ export class Subtasks {
     this.#turn.begin();
   }
 }
-
-/** In place of a state: the subtask was dropped. */
-const FREE = 5;
