@@ -1,9 +1,17 @@
 import { SocketError, Trap } from '../errors.js';
 import { COUNT, LEFT, newSlot, type Slot, slotBytes } from './layout.js';
-import { type Family, native, READABLE, systemError, WRITABLE } from './native.js';
+import { type Family, native, OPTION, READABLE, systemError, WRITABLE } from './native.js';
 
 /** Closes what JavaScript forgot: a descriptor that was collected with owners left. */
 const forgotten = new FinalizationRegistry<number>((socket) => native.close(socket));
+
+/** What is the matter with a descriptor that is no UDP socket, by the error that the system answers. */
+const NO_UDP: Record<string, string> = {
+  EBADF: 'is not open: pass one that the process has, such as 3 of LISTEN_FDS',
+  ENOTSOCK: 'is no socket: pass that of a UDP socket of IPv4 or IPv6',
+  EPROTOTYPE: 'is a socket, but none of UDP: pass that of a UDP socket of IPv4 or IPv6',
+  EAFNOSUPPORT: 'is a socket of another family than IPv4 and IPv6: pass that of a UDP socket of these',
+};
 
 /** One native socket, shared by the resources that own it; it closes with the last of them. */
 export class Descriptor {
@@ -33,6 +41,27 @@ export class Descriptor {
     this.#socket = socket;
     this.family = family;
     forgotten.register(this, socket, this);
+  }
+
+  /**
+   * Takes over an open descriptor of the process, which closes with the last owner. Throws SocketError, and leaves the descriptor
+   * to its owner, where it is no UDP socket of IPv4 or IPv6.
+   */
+  static adopt(operation: string, descriptor: number): Descriptor {
+    const socket = native.takeOver(descriptor);
+    if (socket < 0) {
+      const { code, message, errno } = systemError(operation, -socket);
+      const remedy = NO_UDP[errno!];
+      throw new SocketError(
+        code,
+        remedy === undefined ? message : `${operation}: descriptor ${descriptor} ${remedy}`,
+        errno,
+      );
+    }
+    const family = native.family(socket);
+    const adopted = new Descriptor(family, socket);
+    adopted.dualStack = family === 6 && native.getOption(socket, OPTION.ipv6Only) === 0;
+    return adopted;
   }
 
   /** Whether the last owner is gone. */
@@ -104,6 +133,12 @@ export class Descriptor {
     const slot = newSlot();
     this.check('local-address', native.localAddress(this.socket, slotBytes(slot)));
     return slot;
+  }
+
+  /** The peer's address, from the system; none where it has no peer. */
+  remoteAddress(): Slot | undefined {
+    const slot = newSlot();
+    return native.remoteAddress(this.socket, slotBytes(slot)) < 0 ? undefined : slot;
   }
 
   bind(slot: Slot): void {

@@ -13,6 +13,9 @@ export interface Native {
   open(family: Family): number;
   /** A socket of this thread over the system's descriptor of another thread's socket, and a descriptor of its own. */
   adopt(descriptor: number): number;
+  /** A socket of this thread over a descriptor that the process has open, and gives up: see `Descriptor.adopt`. */
+  takeOver(descriptor: number): number;
+  family(socket: number): Family;
   bind(socket: number, slot: Uint8Array): number;
   /** Connects or reconnects; the bound address survives. */
   connect(socket: number, slot: Uint8Array): number;
@@ -20,6 +23,8 @@ export interface Native {
   disconnect(socket: number): number;
   /** Writes the bound address into the slot. */
   localAddress(socket: number, slot: Uint8Array): number;
+  /** Writes the peer's address into the slot. */
+  remoteAddress(socket: number, slot: Uint8Array): number;
   getOption(socket: number, option: number): number;
   setOption(socket: number, option: number, value: number): number;
   /** Joins a multicast group on an interface (0 for the system's choice) or leaves it, of one source, or of any (a slot of zeros). */

@@ -1,14 +1,16 @@
 import { SocketError } from '../errors.js';
+import { Descriptor } from '../native/descriptor.js';
 import {
   decodeAddress,
   encodeAddress,
   familyOf,
+  formatSocketAddress,
   type IpAddressFamily,
   type IpSocketAddress,
   parseSocketAddress,
   show,
 } from '../rules/address.js';
-import { type Allow, policyOf } from '../rules/policy.js';
+import { type Allow, type Policy, policyOf } from '../rules/policy.js';
 import { OpenUdp } from './opened-udp.js';
 import { candidatesOf, type ResolveOptions } from './resolve.js';
 import { applySettings, checkNames, encodeSettings, type UdpSocketSettings } from './udp-options.js';
@@ -23,6 +25,13 @@ export interface OpenUdpOptions extends UdpSocketSettings {
   /** The address to connect to. Then datagrams carry no address of their own, and only this peer is heard. */
   remote?: string | IpSocketAddress | undefined;
   /**
+   * The descriptor of a UDP socket that the process has open already, such as one that systemd or a parent passed (3 is the first
+   * of LISTEN_FDS). It is taken over: closed with the socket, or where `openUdp` throws; what is no UDP socket of IPv4 or IPv6
+   * stays the caller's. One that is bound takes no `local`. One that is connected stays so, unless `remote` names another peer. Other processes may have the
+   * socket too: datagrams are received one by one, as they would. Not on Windows.
+   */
+  fd?: number | undefined;
+  /**
    * Whether runs of equal datagrams may leave as one UDP_SEGMENT message. Default: true, unless WASI_UDP_GSO=0 is set.
    * Turn it off where a device loses segmented packets (vxlan, geneve and PPPoE devices have).
    */
@@ -32,7 +41,7 @@ export interface OpenUdpOptions extends UdpSocketSettings {
 }
 
 /** The options beside those of the socket itself. */
-const OWN_OPTIONS = ['local', 'remote', 'segmentation', 'allow'];
+const OWN_OPTIONS = ['local', 'remote', 'fd', 'segmentation', 'allow'];
 
 /**
  * Opens a UDP socket: gives it the options, binds it, connects it where `remote` is given, and returns it with its streams.
@@ -44,12 +53,13 @@ const OWN_OPTIONS = ['local', 'remote', 'segmentation', 'allow'];
  */
 export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   checkOptions('openUdp()', options, OWN_OPTIONS);
-  const { allow, segmentation } = options;
+  const { allow, fd, segmentation } = options;
   const settings = encodeSettings('openUdp()', options);
   const isIpv6 = settings.has('ipv6Only');
   const remote = toAddress(options.remote);
   const local = toAddress(options.local) ?? unspecified(isIpv6 ? 'ipv6' : remote?.tag);
   const policy = allow === undefined ? undefined : policyOf(allow);
+  if (fd !== undefined) return openAdopted(fd, options, settings, policy);
   const socket = new UdpSocket(isIpv6 ? 'ipv6' : local.tag, { policy, segmentation });
   const resources: Disposable[] = [socket];
   try {
@@ -61,6 +71,39 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
     return new OpenUdp(socket, streams, settings.get('multicastInterface') ?? 0);
   } catch (error) {
     for (const resource of resources) resource[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** As `openUdp`, of a descriptor that is open. */
+function openAdopted(
+  fd: number,
+  options: OpenUdpOptions,
+  settings: ReturnType<typeof encodeSettings>,
+  policy: Policy | undefined,
+): OpenUdp {
+  if (!(Number.isInteger(fd) && fd >= 0 && fd < 2 ** 31))
+    throw new TypeError(`openUdp(), fd: it takes the number of an open descriptor, got ${show(fd)}`);
+  const [local, remote] = [toAddress(options.local), toAddress(options.remote)];
+  const adopted = Descriptor.adopt('openUdp(), fd', fd);
+  try {
+    const family = adopted.family === 4 ? 'ipv4' : 'ipv6';
+    const socket = new UdpSocket(family, { policy, segmentation: options.segmentation, adopted });
+    if (socket.isBound && local !== undefined) {
+      throw new SocketError(
+        'invalid-state',
+        `openUdp(): the socket of fd ${fd} is bound to ${formatSocketAddress(socket.localAddress())}: leave \`local\` out`,
+      );
+    }
+    applySettings('openUdp()', adopted, settings);
+    if (!socket.isBound) {
+      socket.startBind(local ?? unspecified(family));
+      socket.finishBind();
+    }
+    const streams = socket.stream(remote ?? socket.peer);
+    return new OpenUdp(socket, streams, settings.get('multicastInterface') ?? 0);
+  } catch (error) {
+    adopted.release();
     throw error;
   }
 }

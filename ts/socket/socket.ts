@@ -19,6 +19,8 @@ export interface SocketOptions {
   policy?: Policy | undefined;
   /** Whether runs of equal datagrams may leave as one UDP_SEGMENT message. Default: true, unless WASI_UDP_GSO=0 is set. */
   segmentation?: boolean | undefined;
+  /** @internal A descriptor that is open already, in place of a new socket. */
+  adopted?: Descriptor | undefined;
 }
 
 /** The largest value of an `int`, which is what SO_RCVBUF and SO_SNDBUF take (socket(7)). */
@@ -46,10 +48,11 @@ export abstract class Socket implements Disposable {
         `${operation}: a family is 'ipv4' or 'ipv6', got ${show(family)}: name one`,
       );
     }
-    this.descriptor = new Descriptor(family === 'ipv4' ? 4 : 6);
+    this.descriptor = options.adopted ?? new Descriptor(family === 'ipv4' ? 4 : 6);
     this.policy = options.policy;
-    // Where the kernel cannot coalesce, datagrams come one by one.
-    native.setOption(this.descriptor.socket, OPTION.coalescingReceive, 1);
+    // Where the kernel cannot coalesce, datagrams come one by one. Others may have a socket that was adopted, who would take a
+    // message of several datagrams for one.
+    if (options.adopted === undefined) native.setOption(this.descriptor.socket, OPTION.coalescingReceive, 1);
     if (options.segmentation === false) native.setOption(this.descriptor.socket, OPTION.segmentation, 0);
   }
 

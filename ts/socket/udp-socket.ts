@@ -1,4 +1,5 @@
 import { SocketError, Trap } from '../errors.js';
+import type { Descriptor } from '../native/descriptor.js';
 import type { Slot } from '../native/layout.js';
 import { OPTION, READABLE, WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
@@ -32,6 +33,25 @@ export class UdpSocket extends Socket {
   constructor(family: IpAddressFamily, options: UdpSocketOptions = {}) {
     super('create-udp-socket', family, options);
     this.#writeBehind = options.writeBehind;
+    if (options.adopted !== undefined) this.#adopt(options.adopted);
+  }
+
+  /** Takes in how a socket stands that was opened by others. A socket that is not bound has port 0. */
+  #adopt(descriptor: Descriptor): void {
+    const local = descriptor.localAddress();
+    this.#bound = local[1] !== 0;
+    if (this.#bound) this.checkLocal('fd', local);
+    this.#remote = descriptor.remoteAddress();
+  }
+
+  /** @internal Whether it is bound. */
+  get isBound(): boolean {
+    return this.#bound;
+  }
+
+  /** @internal The peer, if it has one. */
+  get peer(): IpSocketAddress | undefined {
+    return this.#remote && decodeAddress(this.#remote);
   }
 
   /**

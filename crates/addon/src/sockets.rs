@@ -51,6 +51,37 @@ pub fn adopt(env: Env, descriptor: Argument) -> Result<i32> {
     }
 }
 
+/// Takes over a UDP socket of IPv4 or IPv6 that the process has open as `descriptor`: closing the handle closes it. Its handle;
+/// where it is another thing, an error number, and the descriptor stays its owner's.
+#[napi(catch_unwind, ts_args_type = "descriptor: number")]
+pub fn take_over(env: Env, descriptor: Argument) -> Result<i32> {
+    let descriptor = descriptor.integer_in("descriptor", 0, i32::MAX)?;
+    #[cfg(unix)]
+    {
+        // SAFETY: the caller gives the descriptor away. Where it is none that is open, or another thing, the calls on it fail,
+        // and it is given back unclosed.
+        let socket = unsafe { <Socket as std::os::fd::FromRawFd>::from_raw_fd(descriptor) };
+        match UdpSocket::adopt(socket) {
+            Ok(socket) => insert(&env, Open { socket }),
+            Err((socket, errno)) => {
+                let _ = std::os::fd::IntoRawFd::into_raw_fd(socket);
+                Ok(-errno.0)
+            }
+        }
+    }
+    #[cfg(windows)]
+    {
+        let _ = (env, descriptor);
+        Ok(-sys::NOT_SUPPORTED)
+    }
+}
+
+/// The family of the socket: 4, or 6 where it is one of IPv6, be it of IPv4 as well.
+#[napi(catch_unwind, ts_args_type = "socket: number")]
+pub fn family(env: Env, socket: Argument) -> Result<i32> {
+    with(&env, &socket, |open| Ok(if open.socket.is_ipv6() { 6 } else { 4 }))
+}
+
 /// Takes a socket in; its handle.
 fn insert(env: &Env, open: Open) -> Result<i32> {
     let handle = Thread::of(env)?.sockets().slab.insert(open);
@@ -80,15 +111,13 @@ pub fn disconnect(env: Env, socket: Argument) -> Result<i32> {
 /// Writes the bound address into a slot.
 #[napi(catch_unwind, ts_args_type = "socket: number, slot: Uint8Array")]
 pub fn local_address(env: Env, socket: Argument, slot: Argument) -> Result<i32> {
-    let mut address = None;
-    let result = with(&env, &socket, |open| {
-        address = Some(open.socket.local_address()?);
-        Ok(0)
-    })?;
-    if let Some(address) = address {
-        slot.write_slot("slot", &write_slot(address))?;
-    }
-    Ok(result)
+    write_address(&env, &socket, &slot, UdpSocket::local_address)
+}
+
+/// Writes the peer's address into a slot.
+#[napi(catch_unwind, ts_args_type = "socket: number, slot: Uint8Array")]
+pub fn remote_address(env: Env, socket: Argument, slot: Argument) -> Result<i32> {
+    write_address(&env, &socket, &slot, UdpSocket::remote_address)
 }
 
 /// Reads an option.
@@ -231,6 +260,24 @@ fn with(
     let mut sockets = Thread::of(env)?.sockets();
     let open = sockets.open(socket.integer("socket")?)?;
     Ok(body(open).unwrap_or_else(|errno| -errno.0))
+}
+
+/// Writes an address that the system knows of a socket into a slot.
+fn write_address(
+    env: &Env,
+    socket: &Argument<'_>,
+    slot: &Argument<'_>,
+    address_of: impl FnOnce(&UdpSocket) -> std::result::Result<std::net::SocketAddr, Errno>,
+) -> Result<i32> {
+    let mut address = None;
+    let result = with(env, socket, |open| {
+        address = Some(address_of(&open.socket)?);
+        Ok(0)
+    })?;
+    if let Some(address) = address {
+        slot.write_slot("slot", &write_slot(address))?;
+    }
+    Ok(result)
 }
 
 fn address(slot: &Slot) -> Result<std::net::SocketAddr> {

@@ -89,6 +89,27 @@ impl UdpSocket {
         Self { socket, ipv6, dual, connected, coalescing, forgets_errors, outgoing, kept, drained }
     }
 
+    /// Takes over a socket that the process has by other means, whether bound or connected or neither. What is no UDP socket of
+    /// IPv4 or IPv6 is an error that says so (ENOTSOCK, EPROTOTYPE, EAFNOSUPPORT), and given back.
+    pub fn adopt(socket: Socket) -> Result<Self, (Socket, Errno)> {
+        let prepared = sys::family_of(&socket).and_then(|ipv6| {
+            socket.set_nonblocking(true)?;
+            sys::prepare(&socket)?;
+            Ok(ipv6)
+        });
+        match prepared {
+            Ok(ipv6) => {
+                let mut adopted = Self::over(socket, ipv6);
+                if adopted.remote_address().is_ok() {
+                    adopted.forgets_errors = sys::queue_errors(&adopted.socket, true).is_err();
+                    adopted.connected = true;
+                }
+                Ok(adopted)
+            }
+            Err(errno) => Err((socket, errno)),
+        }
+    }
+
     /// Whether it is a socket of IPv6.
     pub fn is_ipv6(&self) -> bool {
         self.ipv6
@@ -150,6 +171,11 @@ impl UdpSocket {
     /// The bound address.
     pub fn local_address(&self) -> Result<SocketAddr, Errno> {
         self.socket.local_addr()?.as_socket().map(unmapped).ok_or(Errno(sys::UNKNOWN))
+    }
+
+    /// The peer's address; an error (ENOTCONN) where there is none.
+    pub fn remote_address(&self) -> Result<SocketAddr, Errno> {
+        self.socket.peer_addr()?.as_socket().map(unmapped).ok_or(Errno(sys::UNKNOWN))
     }
 
     /// Whether runs leave as segmented messages.

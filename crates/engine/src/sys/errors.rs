@@ -23,6 +23,7 @@ pub const ERRORS: &[Row] = rows![
     EPFNOSUPPORT => NotSupported,
     #[cfg(unix)]
     ESOCKTNOSUPPORT => NotSupported,
+    EPROTOTYPE => InvalidArgument,
     EAFNOSUPPORT => InvalidArgument,
     EINVAL => InvalidArgument,
     EDESTADDRREQ => InvalidArgument,

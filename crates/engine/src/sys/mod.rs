@@ -20,6 +20,8 @@
 //! - `PollItem::new(&Socket, readable, writable)`, with `is_readable`, `is_writable` and `has_error`: the system's own item.
 //! - `poll(&mut [PollItem], Option<Duration>) -> Result<(), Errno>`: one wait, for at most so long.
 //! - `prepare(&Socket) -> Result<(), Errno>`: what a new socket needs so that it behaves as on other systems.
+//! - `family_of(&Socket) -> Result<bool, Errno>`: whether an open socket is of IPv6; an error where it is no UDP socket of IPv4
+//!   or IPv6.
 //! - The options that `socket2` has not everywhere: `reuse_port`, `set_reuse_port`, `traffic_class`, `set_traffic_class`,
 //!   `set_multicast_interface_v4`, `bind_device`, `dont_fragment`, `set_dont_fragment`, `path_mtu`, `set_membership`, and
 //!   `interface_index`; see `crate::options`. What a system lacks is the error `NOT_SUPPORTED`.

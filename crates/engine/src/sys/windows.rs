@@ -19,6 +19,11 @@ use windows_sys::Win32::Networking::WinSock::{
 mod options;
 pub use options::*;
 
+/// A socket of another maker may be overlapped or not, and nothing tells: none is taken over here.
+pub fn family_of(_: &Socket) -> Result<bool, Errno> {
+    Err(Errno(NOT_SUPPORTED))
+}
+
 /// The system call that sends.
 pub const BACKEND: &str = "WSASendMsg";
 
