@@ -3,6 +3,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { formatSocketAddress, openUdp } from '../dist/index.js';
 import { Command, MAIN } from './support/command.js';
 import { component, noGuests } from './support/guests.js';
 import { Listener, sendTo } from './support/listener.js';
@@ -32,12 +33,19 @@ function full(): number {
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
+/** An address that takes datagrams and keeps few of them. */
+const sink = openUdp({ local: '127.0.0.1:0' });
+afterAll(() => sink[Symbol.dispose]());
+const SINK = formatSocketAddress(sink.localAddress);
+
 /** Commands that print and end by themselves, with their exit codes. */
 const PRINTING: [string[], number][] = [
   [['--help'], 0],
   [['--version'], 0],
   [['send', '--help'], 0],
-  [['send', input, '--no-compare'], 0],
+  [['compare', input], 0],
+  [['send', input, '--to', SINK], 0],
+  [['completion', 'bash'], 0],
   [['doctor'], 0],
 ];
 
@@ -101,7 +109,7 @@ describe('standard error that takes nothing', () => {
   });
 
   test.skipIf(noFull)(`a full disk changes no exit code ${noFull ?? ''}`, async () => {
-    expect(await new Command(['send', '/no/such/file'], { stderr: full() }).end()).toBe(2);
+    expect(await new Command(['send', '/no/such/file', '--to', SINK], { stderr: full() }).end()).toBe(2);
   });
 });
 

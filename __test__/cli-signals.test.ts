@@ -72,7 +72,7 @@ describe.each(SIGNALS)('%s', (signal, code) => {
     `ends send while nobody reads its summary, which standard error has then ${noBlocking ?? ''}`,
     async () => {
       const receiver = await openReceiver();
-      const command = new Command(['send', input, '--to', receiver.text, '--no-compare'], { stdout: fullPipe() });
+      const command = new Command(['send', input, '--to', receiver.text], { stdout: fullPipe() });
       await receiver.until(2);
       await new Promise((resolve) => setTimeout(resolve, 200));
       command.signal(signal);
@@ -128,7 +128,7 @@ describe.each(SIGNALS)('%s', (signal, code) => {
       const file = path.join(folder, `output-${signal}`);
       opened.push(openSync(file, 'w'));
       const options = { wrapper: strace, stdout: opened.at(-1)! };
-      const command = new Command(['send', input, '--to', receiver.text, '--no-compare'], options);
+      const command = new Command(['send', input, '--to', receiver.text], options);
       while (!readFileSync(file, 'utf8').includes('sending')) await new Promise((resolve) => setTimeout(resolve, 20));
       await new Promise((resolve) => setTimeout(resolve, 500));
       command.signal(signal);

@@ -1,9 +1,10 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { MAIN } from './support/command.js';
 import { Listener, queued, sendTo } from './support/listener.js';
 import { FAMILIES } from './support/receiver.js';
-import { RUNTIME, run } from './support/runtime.js';
+import { noNamespaces, RUNTIME, run, unshared } from './support/runtime.js';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -54,6 +55,22 @@ describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
     ]);
   });
 
+  it('prints when each was received: before a line, and in an object', async () => {
+    const from = Date.now();
+    const listener = await Listener.start(loopback, ['--timestamps', '--count', '1']);
+    const source = sendTo(listener.address, [bytes('x')]);
+    expect(await listener.end()).toBe(0);
+    const [time, rest] = [listener.stdout.slice(0, 24), listener.stdout.slice(24)];
+    expect(rest).toBe(`  ${source}  x\n`);
+    expect(new Date(time).toISOString()).toBe(time);
+    expect(Date.parse(time)).toBeGreaterThanOrEqual(from);
+    expect(Date.parse(time)).toBeLessThanOrEqual(Date.now());
+    const second = await Listener.start(loopback, ['--timestamps', '--json', '--count', '1']);
+    sendTo(second.address, [bytes('x')]);
+    expect(await second.end()).toBe(0);
+    expect(JSON.parse(second.stdout).time).toMatch(/^\d{4}-.*Z$/);
+  });
+
   it('counts alone, and ends at exactly the count', async () => {
     const listener = await Listener.start(loopback, ['--quiet', '--count', '100']);
     sendTo(
@@ -88,6 +105,47 @@ describe.each(FAMILIES)('wasi-udp listen over $family', ({ loopback }) => {
 });
 
 describe('wasi-udp listen', () => {
+  it('a port alone: every address, of IPv4 and of IPv6', async () => {
+    const listener = new Listener(['listen', '0', '--count', '2']);
+    await listener.until('stderr', '\n');
+    expect(listener.address).toMatch(/^\[::\]:\d+$/);
+    const port = listener.address.slice('[::]:'.length);
+    for (const { loopback } of FAMILIES) sendTo(`${loopback}:${port}`, [bytes(loopback)]);
+    expect(await listener.end()).toBe(0);
+    expect(listener.stdout).toMatch(/^127\.0\.0\.1:\d+ {2}127\.0\.0\.1\n\[::1\]:\d+ {2}\[::1\]\n$/);
+    expect(listener.stderr).toMatch(/^dropped +0 /m);
+  });
+
+  it.skipIf(noNamespaces)(
+    `a port alone, where there is no IPv6: every address of IPv4 ${noNamespaces ?? ''}`,
+    async () => {
+      const setup = 'sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 || true';
+      const script = '"$0" "$1" listen 0 --count 1 2>&1';
+      const { code, stdout } = await run(unshared(setup, ['timeout', '2', 'sh', '-c', script, RUNTIME[0]!, MAIN]));
+      expect(stdout).toMatch(/^listening +(\[::\]|0\.0\.0\.0):\d+$/m);
+      expect(code).not.toBe(1);
+    },
+  );
+
+  it.skipIf(process.platform === 'win32')(
+    'head(1) behind it: ends with the next datagram, and without a word of it',
+    async () => {
+      const [runtime, ...args] = [...RUNTIME, MAIN, 'listen', '127.0.0.1:0'];
+      const child = spawn('bash', ['-c', 'set -o pipefail; "$0" "$@" | head -n 1', runtime!, ...args]);
+      let [stdout, stderr] = ['', ''];
+      child.stdout.on('data', (chunk) => (stdout += chunk));
+      child.stderr.on('data', (chunk) => (stderr += chunk));
+      while (!stderr.includes('\n')) await once(child.stderr, 'data');
+      const address = /^listening +(\S+)$/m.exec(stderr)![1]!;
+      const timer = setInterval(() => sendTo(address, [bytes('one'), bytes('two')]), 50);
+      const [code] = await once(child, 'close');
+      clearInterval(timer);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/^127\.0\.0\.1:\d+ {2}one\n$/);
+      expect(stderr).toMatch(/^listening .*\nreceived .*\ndropped .*\ntook .*\n$/);
+    },
+  );
+
   it('ends at Control-C: exit code 0 without a count, 130 with one that was not reached', async () => {
     for (const [options, expected] of [
       [[], 0],
@@ -126,6 +184,9 @@ describe('wasi-udp listen', () => {
   it.each([
     [['nowhere'], /It takes HOST:PORT/],
     [['127.0.0.1:70000'], /It takes HOST:PORT/],
+    [['70000'], /It takes HOST:PORT or PORT/],
+    [['0', '--group', '127.0.0.1'], /a group is of 224.0.0.0\/4/],
+    [['0', '--interface', 'none0'], /"none0"/],
     [['127.0.0.1:0', '--count', '0'], /It takes a whole number from 1/],
     [[], /missing required argument/],
   ])('wrong usage, exit code 2: %j', async (args, message) => {

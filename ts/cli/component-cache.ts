@@ -29,7 +29,7 @@ export class ComponentCache {
 
   /** Opens the cache, which is made where there is none. Rejects with CacheError where it cannot be had or be trusted. */
   static async open(): Promise<ComponentCache> {
-    const folder = path.join(cacheHome(), 'wasi-udp', 'components');
+    const folder = cachePath();
     try {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       // What is checked is what is used, whatever becomes of symbolic links on the way.
@@ -96,6 +96,11 @@ export class ComponentCache {
     await rm(entry, { recursive: true, force: true });
     if (!(await isPlaced())) await rename(draft, entry);
   }
+}
+
+/** The folder of the cache, whether or not it is there. Throws CacheError where the user has no folder for caches. */
+export function cachePath(): string {
+  return path.join(cacheHome(), 'wasi-udp', 'components');
 }
 
 /** The folder for caches: XDG_CACHE_HOME, or .cache of the user's home. Throws CacheError where neither is absolute. */

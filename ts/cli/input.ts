@@ -16,9 +16,20 @@ export interface InputOptions {
   signal: AbortSignal;
 }
 
+/** Where a pass takes its datagrams from. */
+export interface Datagrams {
+  readonly name: string;
+  /** How many there will be, where that is known from the start. */
+  readonly total: number | undefined;
+  /** Whether they come as they like, and cannot be had again. */
+  readonly isLive: boolean;
+  /** Waits for the next ones: at least one and at most so many; none at the end. */
+  take(most: number): Promise<OutgoingDatagram[]>;
+  close(): void;
+}
+
 /** Datagrams from a text, one a line, made as they are taken; an empty line is an empty datagram. */
-export class Input {
-  /** How many datagrams there will be, where that is known from the start. */
+export class Input implements Datagrams {
   readonly total: number | undefined;
   /** How many lines there are, where that is known. */
   readonly #lineCount: number | undefined;
@@ -63,7 +74,10 @@ export class Input {
     return this.#source.name;
   }
 
-  /** Waits for the next datagrams: at least one and at most so many; none at the end. */
+  get isLive(): boolean {
+    return this.#source.size === undefined;
+  }
+
   async take(most: number): Promise<OutgoingDatagram[]> {
     const wanted = Math.min(most, this.#options.limit - this.#taken);
     const taken: OutgoingDatagram[] = [];

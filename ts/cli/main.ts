@@ -1,26 +1,16 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { loadCommands } from './commands.js';
 import { wasInterrupted } from './interrupt.js';
 import { guardOutputs } from './output.js';
 import { report, USAGE_EXIT_CODE } from './report.js';
-
-/** The modules of the commands: each exports its `command`, with its action. */
-const COMMANDS = new Map([
-  ['send', './send.js'],
-  ['listen', './listen.js'],
-  ['run', './run.js'],
-  ['doctor', './doctor.js'],
-]);
 
 const { version, description } = createRequire(import.meta.url)('../../package.json');
 
 async function main(): Promise<void> {
   const program = new Command('wasi-udp').description(description).version(version);
-  // Only the command that is asked for is loaded: `doctor` runs where there is no binary for the others.
-  const asked = COMMANDS.get(process.argv[2] ?? '');
-  const modules = asked === undefined ? COMMANDS.values() : [asked];
-  for (const module of modules) program.addCommand((await import(module)).command);
+  for (const command of await loadCommands(process.argv[2])) program.addCommand(command);
   for (const command of [program, ...program.commands]) {
     command.exitOverride().configureOutput({
       // One line: commander puts its suggestions on a second.

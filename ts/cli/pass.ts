@@ -1,8 +1,10 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { Input } from './input.js';
+import { SocketError } from '../errors.js';
+import type { Datagrams } from './input.js';
 import type { Pacer } from './pacer.js';
 import type { Receiver } from './receiver.js';
+import { Failure } from './report.js';
 import type { Sender, Tally } from './senders.js';
 
 /** How long sending may go on before signals and the progress bar get their turn, in milliseconds. */
@@ -14,7 +16,10 @@ const ANSWER_MS = 50;
 export interface PassOptions {
   /** The most datagrams a send. */
   batch: number;
+  /** Ends it at once. */
   signal: AbortSignal;
+  /** Ends it as the end of the input does: its time is over. What waits for the input is to be ended by the same. */
+  over?: AbortSignal | undefined;
   /** The receiver of our own, which is not to be overrun; none where the target is another's. */
   receiver?: Receiver | undefined;
   pacer?: Pacer | undefined;
@@ -27,7 +32,36 @@ export function newTally(): Tally {
 /** Sends the whole input, and counts in `tally` what was done, which is there also where an error or the signal ends it. */
 export async function pass(
   sender: Sender,
-  input: Input,
+  input: Datagrams,
+  tally: Tally,
+  options: PassOptions & { onProgress(tally: Tally): void },
+): Promise<void> {
+  const { signal, over, receiver } = options;
+  const either = new AbortController();
+  const end = () => either.abort();
+  for (const one of [signal, over]) one?.addEventListener('abort', end);
+  if (signal.aborted || over?.aborted) end();
+  try {
+    await sendInput(sender, input, tally, { ...options, signal: either.signal });
+  } catch (error) {
+    if (signal.aborted || !over?.aborted || isFailure(error)) throw error;
+  } finally {
+    for (const one of [signal, over]) one?.removeEventListener('abort', end);
+  }
+  if (receiver === undefined) {
+    await sleep(ANSWER_MS, undefined, { signal });
+    sender.check();
+  }
+}
+
+/** Whether it is another error than that of what was ended. */
+function isFailure(error: unknown): boolean {
+  return error instanceof SocketError || error instanceof Failure;
+}
+
+async function sendInput(
+  sender: Sender,
+  input: Datagrams,
   tally: Tally,
   options: PassOptions & { onProgress(tally: Tally): void },
 ): Promise<void> {
@@ -60,9 +94,5 @@ export async function pass(
       sender.check();
       most = batch;
     }
-  }
-  if (receiver === undefined) {
-    await sleep(ANSWER_MS, undefined, { signal });
-    sender.check();
   }
 }

@@ -6,9 +6,9 @@ export interface Progress {
   stop(): void;
 }
 
-/** A progress bar on standard error where a person looks on; nothing where either output is a pipe or a file. */
-export function progressBar(title: string, total: number | undefined): Progress {
-  if (!process.stdout.isTTY || !process.stderr.isTTY) return { update() {}, stop() {} };
+/** A progress bar on standard error where a person looks on; nothing without a title, or where either output is a pipe or a file. */
+export function progressBar(title: string | undefined, total: number | undefined): Progress {
+  if (title === undefined || !process.stdout.isTTY || !process.stderr.isTTY) return { update() {}, stop() {} };
   const format =
     total === undefined
       ? `${title}  {value} datagrams, {duration_formatted}`

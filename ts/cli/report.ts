@@ -18,6 +18,12 @@ export class Failure extends Error {
   accepted = 0n;
 }
 
+/** The error to throw for one that a call threw: a value that is none, such as the name of no interface, is wrong usage. */
+export function asUsage(error: unknown): unknown {
+  const isWrong = error instanceof TypeError || (error instanceof SocketError && error.payload === 'invalid-argument');
+  return isWrong ? new UsageError((error as Error).message) : error;
+}
+
 /** Writes an error on standard error, in one line where the user can mend it; the exit code. */
 export function report(error: unknown): number {
   const isKnown = [UsageError, Failure, BinaryError, SocketError].some((type) => error instanceof type);

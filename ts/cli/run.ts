@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { type Allow, type AllowRule, policyOf } from '../rules/policy.js';
 import { UsageError } from './report.js';
+import { collect } from './target.js';
 
 interface RunOptions {
   allowAll: boolean;
@@ -11,8 +12,6 @@ interface RunOptions {
   writeBehind: boolean;
   verbose: boolean;
 }
-
-const collect = (value: string, before: string[]) => [...before, value];
 
 export const command = new Command('run')
   .description(

@@ -1,10 +1,10 @@
 import dgram from 'node:dgram';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OutgoingDatagram } from '../batch/arena.js';
+import { SocketError } from '../errors.js';
 import { native, systemError } from '../native/native.js';
-import type { IpSocketAddress } from '../rules/address.js';
-import { openUdp } from '../socket/open-udp.js';
 import type { OpenUdp } from '../socket/opened-udp.js';
+import { Suspicion } from '../socket/suspicion.js';
 import { Failure } from './report.js';
 
 /** What a pass has done so far. */
@@ -31,12 +31,18 @@ export interface Sender {
   close(): void;
 }
 
-/** The sender that this package is: check-send, send, and subscribe where it is blocked. */
+/** The sender that this package is: check-send, send, and subscribe where it is blocked. Owns the socket. */
 export class WasiUdpSender implements Sender {
   readonly #udp: OpenUdp;
+  readonly #goesOn: (error: SocketError) => boolean;
+  readonly #suspicion = new Suspicion((error) => this.#hear(error));
+  /** What the answers of the target have left on the socket, and another call than a send was told. */
+  #left: SocketError | undefined;
 
-  constructor(remote: IpSocketAddress) {
-    this.#udp = openUdp({ remote });
+  /** `goesOn` hears of what is refused, and says whether sending goes on behind it; by default it ends. */
+  constructor(udp: OpenUdp, goesOn: (error: SocketError) => boolean = () => false) {
+    this.#udp = udp;
+    this.#goesOn = goesOn;
   }
 
   async send(batch: OutgoingDatagram[], tally: Tally, signal: AbortSignal): Promise<void> {
@@ -44,8 +50,19 @@ export class WasiUdpSender implements Sender {
     let rest = batch;
     let isStuck = false;
     while (rest.length > 0) {
-      const permit = Number(outgoing.checkSend());
-      const sent = permit === 0 ? 0 : Number(outgoing.send(rest.length > permit ? rest.slice(0, permit) : rest));
+      const permit = this.#permit();
+      let sent = 0;
+      try {
+        if (permit > 0) sent = Number(outgoing.send(rest.length > permit ? rest.slice(0, permit) : rest));
+      } catch (error) {
+        if (!(error instanceof SocketError)) throw error;
+        // The error may be the answer to an earlier datagram: the first one is tried again before it is given up.
+        if (this.#suspicion.confirms(error)) {
+          this.#hear(error);
+          rest = rest.slice(1);
+        }
+        continue;
+      }
       if (permit > 0) tally.batches += 1;
       if (sent === 0) {
         tally.blocked += 1;
@@ -59,17 +76,49 @@ export class WasiUdpSender implements Sender {
       tally.accepted += sent;
       for (let i = 0; i < sent; i++) tally.bytes += rest[i]!.data.length;
       rest = rest.slice(sent);
+      this.#suspicion.passed();
     }
   }
 
   check(): void {
     const { descriptor } = this.#udp.socket;
+    this.#takeLeft();
     const result = descriptor.took(native.checkSend(descriptor.socket));
-    if (result < 0) throw systemError('send', -result);
+    if (result < 0) this.#hear(systemError('send', -result));
+  }
+
+  /** Has the next send or check take an error that a receive was told. */
+  leave(error: SocketError): void {
+    this.#left = error;
   }
 
   close(): void {
     this.#udp[Symbol.dispose]();
+  }
+
+  /** What may be sent now. */
+  #permit(): number {
+    this.#takeLeft();
+    for (let told: string | undefined; ; ) {
+      try {
+        return Number(this.#udp.outgoing.checkSend());
+      } catch (error) {
+        // One that comes again at once is no answer of the target's.
+        if (!(error instanceof SocketError) || error.payload === told) throw error;
+        told = error.payload;
+        this.#hear(error);
+      }
+    }
+  }
+
+  #takeLeft(): void {
+    const error = this.#left;
+    this.#left = undefined;
+    if (error !== undefined) this.#hear(error);
+  }
+
+  #hear(error: SocketError): void {
+    if (!this.#goesOn(error)) throw error;
   }
 }
 

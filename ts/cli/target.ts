@@ -1,37 +1,39 @@
-import dns from 'node:dns/promises';
 import { InvalidArgumentError } from 'commander';
 import { SocketError } from '../errors.js';
-import { type IpSocketAddress, parseSocketAddress } from '../rules/address.js';
+import { parseSocketAddress } from '../rules/address.js';
+import { nameAndPort } from '../socket/resolve.js';
 
-/** An address as the command line has it. */
-export interface Target {
-  host: string;
-  port: number;
-}
-
-/** A parser of HOST:PORT, with ports from `leastPort` on. */
-export function hostAndPort(leastPort: 0 | 1): (text: string) => Target {
+/** A parser of HOST:PORT, with ports from `leastPort` on: the text, as `openUdpAsync` takes it. */
+export function hostAndPort(leastPort: 0 | 1): (text: string) => string {
   return (text) => {
-    const match = /^(?:\[(?<bracketed>[^\]]+)\]|(?<plain>[^:[\]]+)):(?<port>\d{1,5})$/.exec(text);
-    const host = match?.groups?.['bracketed'] ?? match?.groups?.['plain'];
-    const port = Number(match?.groups?.['port']);
-    if (host !== undefined && port >= leastPort && port <= 65_535) return { host, port };
+    if ((portOf(text) ?? -1) >= leastPort) return text;
     throw new InvalidArgumentError('It takes HOST:PORT, such as 127.0.0.1:514, [::1]:514 or localhost:514.');
   };
 }
 
-/** The address of a target; names are looked up as the system does. Throws SocketError `name-unresolvable`. */
-export async function resolve({ host, port }: Target): Promise<IpSocketAddress> {
+/** Where to listen: at an address, or, without one, at every address of this machine. */
+export interface Listening {
+  local: string;
+  /** Whether both IPv4 and IPv6 are meant. */
+  isDual: boolean;
+}
+
+/** A parser of HOST:PORT or PORT. */
+export function addressOrPort(text: string): Listening {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return { local: `[::]:${text}`, isDual: true };
+  if (portOf(text) !== undefined) return { local: text, isDual: false };
+  throw new InvalidArgumentError(
+    'It takes HOST:PORT or PORT, such as 127.0.0.1:514, [::1]:514 or 514; port 0 is a free port.',
+  );
+}
+
+/** The port of HOST:PORT; undefined where it is none. */
+function portOf(text: string): number | undefined {
   try {
-    const { address, family } = await dns.lookup(host);
-    return parseSocketAddress(family === 6 ? `[${address}]:${port}` : `${address}:${port}`);
+    return nameAndPort(text)?.port ?? parseSocketAddress(text).val.port;
   } catch (error) {
-    if (error instanceof SocketError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new SocketError(
-      'name-unresolvable',
-      `looking up ${host} failed (${code}): check the name, or give an address`,
-    );
+    if (error instanceof SocketError) return undefined;
+    throw error;
   }
 }
 
@@ -43,3 +45,24 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
     throw new InvalidArgumentError(`It takes a whole number from ${least} to ${most}.`);
   };
 }
+
+/** A parser of seconds, from more than 0 on, up to what a timer can wait: milliseconds. */
+export function seconds(text: string): number {
+  const value = 1000 * Number(/^(\d+(?:\.\d+)?|\.\d+)s?$/.exec(text)?.[1]);
+  if (value > 0 && value < 2 ** 31) return value;
+  throw new InvalidArgumentError('It takes seconds, such as 10 or 0.5.');
+}
+
+/** By which a number with that letter is multiplied. */
+const FACTORS: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
+
+/** A parser of datagrams a second. */
+export function rate(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?|\.\d+)([kmg]?)(?:\/s)?$/i.exec(text) ?? [];
+  const value = Number(number) * (FACTORS[unit?.toLowerCase() ?? ''] ?? Number.NaN);
+  if (value > 0) return value;
+  throw new InvalidArgumentError('It takes datagrams a second, such as 5000, 5000/s, 5k or 1.5M.');
+}
+
+/** A parser of an option that may be given several times. */
+export const collect = (value: string, before: string[]): string[] => [...before, value];

@@ -37,13 +37,21 @@ export async function resolveSocketAddress(text: string, options: ResolveOptions
 export async function candidatesOf(text: string, { family, lookup }: ResolveOptions): Promise<IpSocketAddress[]> {
   if (family !== undefined && family !== 'ipv4' && family !== 'ipv6')
     throw new TypeError(`a family is 'ipv4' or 'ipv6', got ${show(family)}: leave it out for either`);
-  const { host, port } = (typeof text === 'string' ? NAME.exec(text)?.groups : undefined) ?? {};
-  // Names do not end with a number (RFC 3696, 2), which an address does that is not quite one.
-  if (host === undefined || /(^|\.)\d+$/.test(host) || Number(port) > 65_535) return [parseSocketAddress(text)];
+  const named = nameAndPort(text);
+  if (named === undefined) return [parseSocketAddress(text)];
+  const { host, port } = named;
   const found = await lookUp(host, lookup ?? dns.lookup, family);
   return found.map((address) =>
     parseSocketAddress(isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`),
   );
+}
+
+/** The name and the port of a text such as `localhost:8125`; undefined of what has no name, such as an address. */
+export function nameAndPort(text: unknown): { host: string; port: number } | undefined {
+  const { host, port } = (typeof text === 'string' ? NAME.exec(text)?.groups : undefined) ?? {};
+  // Names do not end with a number (RFC 3696, 2), which an address does that is not quite one.
+  if (host === undefined || /(^|\.)\d+$/.test(host) || Number(port) > 65_535) return undefined;
+  return { host, port: Number(port) };
 }
 
 function lookUp(host: string, lookup: Lookup, family: IpAddressFamily | undefined): Promise<string[]> {
