@@ -89,7 +89,7 @@ async function listen(where: Listening, options: ListenOptions): Promise<void> {
 async function open({ local, isDual }: Listening, options: ListenOptions): Promise<OpenUdp> {
   const settings = {
     device: process.platform === 'win32' ? undefined : options.interface,
-    reuseAddress: options.group.length > 0,
+    reuseAddress: options.group.length > 0 || undefined,
   };
   try {
     return await openUdpAsync({ ...settings, local, ...(isDual ? { ipv6Only: false } : {}) });
