@@ -20,6 +20,8 @@ const script = (shell: string) => {
 
 const isThere = (shell: string) => spawnSync(shell, ['-c', 'true']).status === 0;
 
+const hasScript = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0;
+
 const COMMANDS = ['send', 'listen', 'compare', 'run', 'doctor', 'completion'];
 
 /** A folder with files, in which words are completed. */
@@ -61,7 +63,7 @@ describe('wasi-udp completion bash', () => {
 });
 
 describe('wasi-udp completion zsh', () => {
-  const noZsh = isThere('zsh') && isThere('script') ? undefined : '(needs zsh)';
+  const noZsh = isThere('zsh') && hasScript ? undefined : '(needs zsh and script)';
   test.skipIf(noZsh)(`completes a command, an option and a file, at a terminal ${noZsh ?? ''}`, () => {
     // A command of that name, which prints how it was called.
     const bin = path.join(folder, 'bin');
