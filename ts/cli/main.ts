@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../dispose.js';
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { loadCommands } from './commands.js';

@@ -95,6 +95,8 @@ export interface Neighbours {
   readonly pollable?: (pollable: Pollable, drop: () => void) => object;
   /** Waits on both, where the guest's `poll` is ours. */
   readonly mixed?: MixedPoll;
+  /** Hears of the network of each `start-bind`, where jco lifts it: throws where it is not the neighbour's. */
+  readonly network?: (network: unknown) => void;
   /** Where small sends wait, for a neighbour whose calls have them leave. Default: one of the host's own. */
   readonly behind?: WriteBehind | undefined;
 }
@@ -127,7 +129,7 @@ export function assembleHost(options: HostOptions, neighbours: Neighbours = {}):
       drop(handle);
     });
   };
-  const interfaces = guestInterfaces({ ...context, pollable });
+  const interfaces = guestInterfaces({ ...context, pollable, network: neighbours.network });
   const crossings = new Crossings();
   const types = asyncInterfaces(context, crossings);
   const clock = monotonicClock(pollable);

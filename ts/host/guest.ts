@@ -26,6 +26,8 @@ export interface GuestContext {
   readonly behind: WriteBehind | undefined;
   /** The guest's object for a pollable, which it owns. */
   pollable(pollable: Pollable): object;
+  /** Looks at the network that a guest gives to `start-bind`, where another host may have made it. */
+  readonly network?: ((network: unknown) => void) | undefined;
 }
 
 /** A resource as the guest's object: its handle. All else stands in the table, so that jco may make the object up. */
@@ -81,7 +83,8 @@ export function guestInterfaces(context: GuestContext) {
   class GuestNetwork extends Guest {}
 
   class GuestUdpSocket extends Guest {
-    startBind(_network: unknown, local: IpSocketAddress): void {
+    startBind(network: unknown, local: IpSocketAddress): void {
+      context.network?.(network);
       socketOf(this).startBind(local);
     }
     finishBind(): void {

@@ -1,5 +1,8 @@
+import '../dispose.js';
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { poll as shimPoll } from '@bytecodealliance/preview2-shim/io';
+import { network as shimNetwork } from '@bytecodealliance/preview2-shim/sockets';
+import { Trap } from '../errors.js';
 import { Pollable } from '../readiness/pollable.js';
 import { WriteBehind } from '../socket/write-behind.js';
 import { attentiveShims } from './attentive-shims.js';
@@ -12,6 +15,12 @@ export type { HostOptions, UdpHost } from './create-host.js';
 export type { Limits } from './limits.js';
 export type { Preview3 } from './preview3.js';
 
+/** What `new WASIShim({ udpSockets })` takes, by the shim's own types. */
+type UdpSockets = NonNullable<NonNullable<ConstructorParameters<typeof WASIShim>[0]>['udpSockets']>;
+
+/** The host of one guest, for `new WASIShim({ udpSockets })`. */
+export type ShimUdpSockets = UdpHost & UdpSockets;
+
 /**
  * wasi:sockets/udp for `new WASIShim({ udpSockets: udpSockets({ allow }) })` of preview2-shim: all else stays the shim's, and
  * its `poll.poll` waits on ours beside its clocks, stdin and TCP. One call for each guest; drop what it returns with the guest.
@@ -19,8 +28,26 @@ export type { Preview3 } from './preview3.js';
  * With `writeBehind`, small sends wait only while the guest holds no pollable of its sockets, since the shim's `poll.poll` does not
  * tell that it is called. Nor do its clocks and streams: a guest that sleeps after a `send` delays it. `createHost` hears of them.
  */
-export function udpSockets(options: HostOptions = {}): UdpHost {
-  return assembleHost(options, { pollable: shimPollable });
+export function udpSockets(options: HostOptions = {}): ShimUdpSockets {
+  // The shim's types have classes without constructors: components get their objects from functions alone.
+  return assembleHost(options, { pollable: shimPollable, network: checkNetwork }) as ShimUdpSockets;
+}
+
+/**
+ * Traps where the network that a guest gives is of another copy of preview2-shim: that copy would refuse our pollables, by the words
+ * `Not a valid "Pollable" resource`, which tell nobody why.
+ */
+function checkNetwork(network: unknown): void {
+  const { constructor: type, noop } = (network ?? {}) as { constructor?: { name: string }; noop?: unknown };
+  const isShims = type?.name === 'Network' && noop !== undefined;
+  if (isShims && !(network instanceof shimNetwork.Network)) throw twoCopies();
+}
+
+function twoCopies(): Trap {
+  return new Trap(
+    "two copies of @bytecodealliance/preview2-shim are in use, the guest's and that of wasi-udp/jco, and neither knows the " +
+      "other's pollables: have one for both. npm ls @bytecodealliance/preview2-shim shows them; a linked clone brings its own",
+  );
 }
 
 /** The interface of arguments and variables. */
@@ -83,7 +110,10 @@ function mixed(list: readonly object[]): Uint32Array {
   const twins: Disposable[] = [];
   try {
     const shims = list.map((pollable) => {
-      if (!(pollable instanceof Pollable)) return pollable;
+      if (!(pollable instanceof Pollable)) {
+        if (!(pollable instanceof shimPoll.Pollable)) throw twoCopies();
+        return pollable;
+      }
       const twin = shimPollable(pollable);
       twins.push(twin);
       return twin;

@@ -1,3 +1,4 @@
+import '../dispose.js';
 import type { WorkerExtensionContext } from '@bytecodealliance/preview2-shim/io-worker';
 import { Descriptor } from '../native/descriptor.js';
 import { native } from '../native/native.js';
