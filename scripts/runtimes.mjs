@@ -33,15 +33,27 @@ export function runtime(name) {
   const { package: spec, args } = RUNTIMES[name];
   const file = programOf(name);
   if (!fs.existsSync(file)) {
-    const folder = folderOf(name);
-    fs.mkdirSync(folder, { recursive: true });
-    run('npm', ['pack', '--silent', spec, '--pack-destination', folder]);
-    const tarball = fs.readdirSync(folder).find((entry) => entry.endsWith('.tgz'));
-    run('tar', ['-xzf', path.join(folder, tarball), '-C', folder]);
-    fs.rmSync(path.join(folder, tarball));
+    fetchPackage(spec, folderOf(name));
     fs.chmodSync(file, 0o755);
   }
   return [file, ...args];
+}
+
+/** The folder of an npm package that needs no others, such as 'typescript@5.9', which is fetched where it is not there yet. */
+export function packageFolder(spec) {
+  const folder = path.join(root, 'build', 'fetched', spec);
+  const content = path.join(folder, 'package');
+  if (!fs.existsSync(path.join(content, 'package.json'))) fetchPackage(spec, folder);
+  return content;
+}
+
+/** Puts an npm package into `folder`/package. */
+function fetchPackage(spec, folder) {
+  fs.mkdirSync(folder, { recursive: true });
+  run('npm', ['pack', '--silent', spec, '--pack-destination', folder]);
+  const tarball = fs.readdirSync(folder).find((entry) => entry.endsWith('.tgz'));
+  run('tar', ['-xzf', path.join(folder, tarball), '-C', folder]);
+  fs.rmSync(path.join(folder, tarball));
 }
 
 function run(command, args) {
