@@ -111,7 +111,9 @@ function mixed(list: readonly object[]): Uint32Array {
   try {
     const shims = list.map((pollable) => {
       if (!(pollable instanceof Pollable)) {
-        if (!(pollable instanceof shimPoll.Pollable)) throw twoCopies();
+        // What comes from a guest's memory is a plain object with the number alone.
+        const isShims = Object.getPrototypeOf(pollable)?.constructor?.name === 'Pollable';
+        if (isShims && !(pollable instanceof shimPoll.Pollable)) throw twoCopies();
         return pollable;
       }
       const twin = shimPollable(pollable);
