@@ -1,21 +1,17 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { native } from '../dist/native/native.js';
+import { compile } from './support/compile.js';
 import { fixture, RUNTIME, run } from './support/runtime.js';
 
-const folder = mkdtempSync(path.join(tmpdir(), 'wasi-udp-seccomp-'));
-const refuse = path.join(folder, 'refuse');
-afterAll(() => rmSync(folder, { recursive: true }));
+const isLinux = native.features().backend === 'sendmmsg';
+const refuse = (isLinux && compile('support/refuse.c')) || '';
 
 /** Why no calls can be refused here; undefined where they can. */
 const noFilter: string | undefined = (() => {
-  if (native.features().backend !== 'sendmmsg') return '(the backend of Linux has what is refused)';
-  const source = fileURLToPath(new URL('support/refuse.c', import.meta.url));
-  if (spawnSync('cc', ['-o', refuse, source]).status !== 0) return '(needs cc, and the headers of Linux)';
+  if (!isLinux) return '(the backend of Linux has what is refused)';
+  if (!refuse) return '(needs cc, and the headers of Linux)';
   return spawnSync(refuse, ['EPERM', 'sendmmsg', 'true']).status === 0 ? undefined : '(needs seccomp)';
 })();
 

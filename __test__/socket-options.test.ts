@@ -13,6 +13,7 @@ import {
   resolveSocketAddress,
   sendAll,
 } from '../dist/index.js';
+import { compile } from './support/compile.js';
 import { bytes, codeOf, outcome, thrownBy } from './support/outcomes.js';
 import { noNamespaces, runFixture, runInNamespace } from './support/runtime.js';
 
@@ -445,11 +446,17 @@ const PEER = `
     until [ "$(ip link | grep -c "state UP")" = 3 ]; do sleep 0.01; done'
   ip route add 10.2.0.0/24 via 10.1.0.2; ip route add fd02::/64 via fd01::2
   until ip link show near | grep -q 'state UP'; do sleep 0.01; done`;
-const inPair = (scenario: string) => runInNamespace<never>(PEER, 'socket-options.mjs', [scenario]);
+const inPair = (...args: string[]) => runInNamespace<never>(PEER, 'socket-options.mjs', args);
 
 const noPython = spawnSync('python3', ['--version']).status === 0 ? undefined : '(needs python3)';
 /** Deno's node:dgram joins no groups by interface. */
 const noDgram = 'Deno' in globalThis ? '(needs a node:dgram with multicast)' : undefined;
+const program = noNamespaces === undefined ? compile('fixtures/options-peer.c') : undefined;
+/** Whom the other namespace has: its name, why it cannot be had, its program. */
+const PARTNERS: [string, string | undefined, string[]][] = [
+  ['node:dgram', noDgram, []],
+  ['C', program ? undefined : '(needs cc)', program ? [program] : []],
+];
 
 describe.skipIf(noNamespaces)(`on the wire ${noNamespaces ?? ''}`, () => {
   it.skipIf(noPython)(
@@ -472,31 +479,42 @@ describe.skipIf(noNamespaces)(`on the wire ${noNamespaces ?? ''}`, () => {
     },
   );
 
-  it.skipIf(noDgram)(`a broadcast is denied until it is asked for, and then heard ${noDgram ?? ''}`, async () => {
-    expect(await inPair('broadcast')).toEqual({
-      denied: 'access-denied',
-      allowed: 'ok',
-      there: 'to all from 10.1.0.1',
-      remote: ['ok', 'by connection from 10.1.0.1'],
-    });
-  });
+  for (const [partner, without, command] of PARTNERS) {
+    it.skipIf(without)(
+      `a broadcast is denied until it is asked for, and then heard, with ${partner} ${without ?? ''}`,
+      async () => {
+        expect(await inPair('broadcast', ...command)).toEqual({
+          denied: 'access-denied',
+          allowed: 'ok',
+          there: 'to all from 10.1.0.1',
+          remote: ['ok', 'by connection from 10.1.0.1'],
+          back: ['to all here from 10.1.0.2'],
+        });
+      },
+    );
 
-  it.skipIf(noDgram)(`groups are heard while they are joined, from their source alone ${noDgram ?? ''}`, async () => {
-    const seen = (own: string, far: string) => ({
-      forth: `news from ${own}`,
-      joined: [`answer from ${far}`],
-      again: 'address-in-use',
-      left: [],
-      notJoined: 'address-not-bindable',
-      source: [`select from ${far}`],
-      other: [],
-    });
-    expect(await inPair('multicast')).toEqual({
-      ipv4: seen('10.1.0.1', '10.1.0.2'),
-      ipv6: seen('fd01::1', 'fd01::2'),
-      both: seen('10.1.0.1', '10.1.0.2'),
-    });
-  });
+    it.skipIf(without)(
+      `groups are heard while they are joined, from their source alone, with ${partner} ${without ?? ''}`,
+      async () => {
+        const seen = (own: string, far: string) => ({
+          forth: `news from ${own}`,
+          selected: `news from ${own}`,
+          unselected: `nothing from ${far}`,
+          joined: [`answer from ${far}`],
+          again: 'address-in-use',
+          left: [],
+          notJoined: 'address-not-bindable',
+          source: [`select from ${far}`],
+          other: [],
+        });
+        expect(await inPair('multicast', ...command)).toEqual({
+          ipv4: seen('10.1.0.1', '10.1.0.2'),
+          ipv6: seen('fd01::1', 'fd01::2'),
+          both: seen('10.1.0.1', '10.1.0.2'),
+        });
+      },
+    );
+  }
 
   it('multicastLoopback decides whether this machine hears', async () => {
     expect(await inPair('loopback')).toEqual([
