@@ -524,6 +524,14 @@ describe.skipIf(noNamespaces)(`on the wire ${noNamespaces ?? ''}`, () => {
     ]);
   });
 
+  it('several sockets of a port hear each multicast, and the last one each unicast', async () => {
+    expect(await inPair('listeners')).toEqual([
+      ['ok', 'second'],
+      ['ok', 'first', 'second', 'ofGroup'],
+      ['ok', 'stranger'],
+    ]);
+  });
+
   it.skipIf(noDgram)(`a socket of a device hears and sends by it alone ${noDgram ?? ''}`, async () => {
     expect(await inPair('device')).toEqual({
       byLoopback: [],

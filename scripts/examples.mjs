@@ -1,5 +1,5 @@
 /**
- * Runs the examples against real servers, which it starts on loopback: dnsmasq, rsyslogd, a UDP echo server. On Debian, as
+ * Runs the examples against real servers, which it starts: dnsmasq, rsyslogd, a UDP echo server, avahi. On Debian, as
  * root, it installs those that are missing; elsewhere an example without its server is left out, and the output says so.
  * Exit code 1 where an example does not do what it says.
  */
@@ -10,6 +10,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { guests } from './guests.mjs';
@@ -23,7 +24,7 @@ const at = (...parts) => path.join(folder, ...parts);
 const MAIN = path.join(root, 'dist/cli/main.js');
 
 /** The examples, by name. Each prepares a server, runs, and looks at what came of it. */
-const EXAMPLES = { dns, syslog, ping, log, 'core-async': coreAsync, python };
+const EXAMPLES = { dns, syslog, mdns, ping, log, 'core-async': coreAsync, python };
 
 /** A core module of WASI 0.3, with no component around it, is its own server. */
 async function coreAsync() {
@@ -66,6 +67,64 @@ async function syslog() {
     return stderr.trimEnd();
   } finally {
     await stop(server.child);
+  }
+}
+
+/** A service that avahi, multicast-dns and a plain resolver find from another machine, and that nobody else may have. */
+async function mdns() {
+  if (process.platform !== 'linux' || process.getuid() !== 0) throw new Missing('needs root, on Linux');
+  install('ip', 'iproute2');
+  install('dbus-daemon', 'dbus-daemon');
+  install('avahi-daemon', 'avahi-daemon');
+  install('avahi-browse', 'avahi-utils');
+  const children = [];
+  const command = (...line) => ['examples/mdns.mjs', line[0], 'Front desk', '_wasi-udp._tcp', ...line.slice(1)];
+  try {
+    const desk = await startMachine('desk', children);
+    const client = await startMachine('client', children);
+    await desk.run('ip', `link add link0 type veth peer name link0 netns ${client.pid}`.split(' '));
+    for (const [{ shell }, address] of [
+      [desk, '10.3.0.1'],
+      [client, '10.3.0.2'],
+    ]) {
+      await shell(`ip link set lo up; ip addr add ${address}/24 dev link0; ip link set link0 up`);
+    }
+    const responder = desk.spawn(process.execPath, command('link0', '8080', 'path=/start', 'note=a b'));
+    assert.equal(await firstLine(responder), 'Front desk._wasi-udp._tcp.local is desk.local:8080 on link0');
+    const bus = await startAvahi(client);
+
+    const seen = await bus.browse('_wasi-udp._tcp', (services) => services.length > 0);
+    assert.deepEqual(seen, [
+      {
+        by: ['link0', 'IPv4'],
+        name: 'Front\\032desk',
+        host: 'desk.local',
+        address: '10.3.0.1',
+        port: '8080',
+        text: ['note=a b', 'path=/start'],
+      },
+    ]);
+    assert.equal((await bus.run('avahi-resolve', ['-4', '-n', 'desk.local'])).stdout, 'desk.local\t10.3.0.1\n');
+
+    const found = {
+      name: 'Front desk._wasi-udp._tcp.local',
+      target: 'desk.local',
+      port: 8080,
+      text: ['path=/start', 'note=a b'],
+      address: '10.3.0.1',
+    };
+    const script = 'scripts/examples/mdns-client.mjs';
+    const { stdout } = await client.run(process.execPath, [script, '10.3.0.2', '10.3.0.1', '_wasi-udp._tcp.local']);
+    assert.deepEqual(JSON.parse(stdout), [found, { services: ['_wasi-udp._tcp.local'], addresses: ['10.3.0.1'] }]);
+
+    const rival = await client.run(process.execPath, command('link0', '9090'), 1);
+    assert.match(rival.stderr, /is taken by 10\.3\.0\.1\n/);
+
+    await stop(responder);
+    assert.deepEqual(await bus.browse('_wasi-udp._tcp', (services) => services.length === 0), []);
+    return 'found by avahi, multicast-dns and a resolver, kept from a rival, and taken back';
+  } finally {
+    for (const child of children.reverse()) await stop(child);
   }
 }
 
@@ -202,6 +261,86 @@ async function startSyslog() {
     return seen();
   };
   return { child, port, address: `127.0.0.1:${port}`, received };
+}
+
+/** Namespaces of a network and of a host's name, as if they were another machine. What runs there is among `children`. */
+async function startMachine(name, children) {
+  const keeper = spawn('unshare', [
+    ...['--net', '--uts', 'sh', '-ec'],
+    `echo ${name} >/proc/sys/kernel/hostname; echo ready; exec sleep 600`,
+  ]);
+  children.push(keeper);
+  if ((await firstLine(keeper)) !== 'ready') throw new Missing('needs network namespaces');
+  const within = (file, args) => ['-t', String(keeper.pid), '-n', '-u', file, ...args];
+  const machine = {
+    pid: keeper.pid,
+    spawn(file, args, options) {
+      const child = spawn('nsenter', within(file, args), {
+        cwd: root,
+        stdio: ['ignore', 'pipe', 'inherit'],
+        ...options,
+      });
+      children.push(child);
+      return child;
+    },
+    async run(file, args, code = 0) {
+      const finished = await run('nsenter', within(file, args));
+      assert.equal(finished.code, code, finished.stderr);
+      return finished;
+    },
+    shell: (script) => machine.run('sh', ['-ec', script]),
+  };
+  return machine;
+}
+
+/** avahi-daemon on a machine, with a message bus of its own; `browse` asks for services until there are such. */
+async function startAvahi(machine) {
+  const socket = at('bus');
+  fs.writeFileSync(
+    at('bus.conf'),
+    `<busconfig>
+       <type>session</type><listen>unix:path=${socket}</listen><auth>EXTERNAL</auth>
+       <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
+     </busconfig>`,
+  );
+  fs.writeFileSync(at('avahi.conf'), '[server]\nhost-name=client\nuse-ipv6=no\nallow-interfaces=link0\n');
+  const bus = { PATH: PATHS, DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${socket}` };
+  const env = Object.entries(bus).map(([name, value]) => `${name}=${value}`);
+  machine.spawn('dbus-daemon', [`--config-file=${at('bus.conf')}`, '--nofork', '--nopidfile'], { stdio: 'ignore' });
+  await until(() => fs.existsSync(socket));
+  // Its /run is its own, as another avahi-daemon may run here.
+  const daemon = `mount -t tmpfs none /run; exec avahi-daemon --no-drop-root --no-chroot -f ${at('avahi.conf')} 2>&1`;
+  const child = machine.spawn('unshare', ['--mount', 'env', ...env, 'sh', '-ec', daemon]);
+  let log = '';
+  child.stdout.on('data', (chunk) => (log += chunk));
+  await until(() => log.includes('Server startup complete') || child.exitCode !== null);
+  assert.match(log, /Server startup complete/);
+  const runThere = (file, args) => machine.run('env', [...env, file, ...args]);
+  const list = async (type) => {
+    const { stdout } = await runThere('avahi-browse', ['--resolve', '--parsable', '--terminate', type]);
+    const lines = stdout.split('\n').filter((line) => line.startsWith('='));
+    return lines.map((line) => {
+      const [, by, protocol, name, , , host, address, port, text] = line.split(';');
+      return { by: [by, protocol], name, host, address, port, text: text.match(/[^"]+(?="( |$))/g).sort() };
+    });
+  };
+  return {
+    run: runThere,
+    async browse(type, isEnough) {
+      for (let i = 0; i < 10; i++) {
+        const services = await list(type);
+        if (isEnough(services)) return services;
+        await sleep(500);
+      }
+      return list(type);
+    },
+  };
+}
+
+/** The first line that a program prints; undefined where it ends before. */
+async function firstLine(child) {
+  for await (const line of createInterface({ input: child.stdout })) return line;
+  return undefined;
 }
 
 async function example(file, args) {
