@@ -524,6 +524,11 @@ describe.skipIf(noNamespaces)(`on the wire ${noNamespaces ?? ''}`, () => {
     ]);
   });
 
+  it('more groups than one socket may join are out-of-memory', async () => {
+    const setup = `${PEER}\n echo 7 >/proc/sys/net/ipv4/igmp_max_memberships`;
+    expect(await runInNamespace<never>(setup, 'socket-options.mjs', ['limit'])).toEqual([7, 'out-of-memory']);
+  });
+
   it('several sockets of a port hear each multicast, and the last one each unicast', async () => {
     expect(await inPair('listeners')).toEqual([
       ['ok', 'second'],

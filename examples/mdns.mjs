@@ -12,8 +12,8 @@ import dns from 'dns-packet';
 import { openUdp } from 'wasi-udp';
 
 const [device, name, type, port, ...text] = process.argv.slice(2);
-const addresses = networkInterfaces()[device];
-if (!addresses) throw new Error(`no interface with an address is named ${device}`);
+const addresses = networkInterfaces()[device] ?? [];
+if (!addresses.some(({ family }) => family === 'IPv4')) throw new Error(`no interface of IPv4 is named ${device}`);
 if (name.includes('.')) throw new Error(`a name without dots is needed, got ${name}`);
 
 const GROUP = '224.0.0.251';
