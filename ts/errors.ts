@@ -1,3 +1,6 @@
+import { constants } from 'node:os';
+import util from 'node:util';
+
 /** The error-codes of wasi:sockets/network@0.2, in the order and spelling of the WIT. */
 export const ERROR_CODES = [
   'unknown',
@@ -52,34 +55,114 @@ export type ErrorCase = (typeof ERROR_CASES)[number];
  * The case of 0.3 for an error: its own code, where 0.3 has it. "`connection-broken`: ... POSIX equivalent: EPIPE", which 0.2 does
  * not know; `other` is "A catch-all for errors not captured by the existing variants".
  */
-export function caseOf({ code, errno }: SocketError): ErrorCase {
-  if (errno === 'EPIPE') return 'connection-broken';
-  return (ERROR_CASES as readonly string[]).includes(code) ? (code as ErrorCase) : 'other';
+export function caseOf({ payload, code }: SocketError): ErrorCase {
+  if (code === 'EPIPE') return 'connection-broken';
+  return (ERROR_CASES as readonly string[]).includes(payload) ? (payload as ErrorCase) : 'other';
 }
 
 /**
- * An error result of the interface: what a guest sees as `err(code)`.
+ * The system's name for each error-code, where no rule has one of its own: the first that network.wit and types.wit give as its
+ * "POSIX equivalent", spelled as Node.js does; of names, what node:dns has.
+ */
+const NAMES: Record<ErrorCode, string> = {
+  unknown: 'UNKNOWN',
+  'access-denied': 'EACCES',
+  'not-supported': 'ENOTSUP',
+  'invalid-argument': 'EINVAL',
+  'out-of-memory': 'ENOMEM',
+  timeout: 'ETIMEDOUT',
+  'concurrency-conflict': 'EALREADY',
+  'not-in-progress': 'EINVAL',
+  'would-block': 'EAGAIN',
+  'invalid-state': 'EINVAL',
+  'new-socket-limit': 'EMFILE',
+  'address-not-bindable': 'EADDRNOTAVAIL',
+  'address-in-use': 'EADDRINUSE',
+  'remote-unreachable': 'EHOSTUNREACH',
+  'connection-refused': 'ECONNREFUSED',
+  'connection-reset': 'ECONNRESET',
+  'connection-aborted': 'ECONNABORTED',
+  'datagram-too-large': 'EMSGSIZE',
+  'name-unresolvable': 'ENOTFOUND',
+  'temporary-resolver-failure': 'EAI_AGAIN',
+  'permanent-resolver-failure': 'EAI_FAIL',
+};
+
+/** Node.js's own names of error numbers, which on Windows are libuv's; by number, and by name. */
+const byNumber: ReadonlyMap<number, readonly [name: string, message: string]> = util.getSystemErrorMap?.() ?? new Map();
+const byName = new Map([...byNumber].map(([number, [name]]) => [name, number]));
+
+/** The number that Node.js has for a name of the system, which it negates on POSIX; undefined where the platform has none. */
+export function numberOf(name: string): number | undefined {
+  const number = byName.get(name);
+  if (number !== undefined || process.platform === 'win32') return number;
+  const { [name]: own } = constants.errno as Record<string, number>;
+  return own === undefined ? undefined : -own;
+}
+
+/** The name that Node.js has for such a number, if it has one. */
+export function nameOf(number: number): string | undefined {
+  return byNumber.get(number)?.[0];
+}
+
+/** What Node.js has beside the message of a system's error. What is not known is absent. */
+export interface ErrorFacts {
+  /** The system's name of the error. Default: that of the error-code. */
+  readonly code?: string | undefined;
+  /** Node.js's number for it. Default: that of the name, where the platform has one. */
+  readonly errno?: number | undefined;
+  /** The call that the system refused. */
+  readonly syscall?: string | undefined;
+  /** The host of the address that was concerned. */
+  readonly address?: string | undefined;
+  readonly port?: number | undefined;
+}
+
+/**
+ * An error result of the interface: what a guest sees as `err(payload)`, and what Node.js's own errors of the system have.
  *
  * jco turns a thrown value with an own `payload` into the err case of the function's result.
  */
 export class SocketError extends Error {
-  /** The WIT error-code. */
+  /** The error-code of the WIT. */
   readonly payload: ErrorCode;
-  /** The same error-code, under the name that Node.js users look for. */
-  readonly code: ErrorCode;
-  /** The operating system's name of the error, such as `ECONNREFUSED`, where the error came from there. */
-  declare readonly errno?: string;
+  /**
+   * The system's name, such as `ECONNREFUSED`; of a rule of the interface the one that the WIT gives beside it, such as
+   * `EDESTADDRREQ`; of a name that was looked up node:dns's, such as `ENOTFOUND`.
+   */
+  readonly code: string;
+  /** The number of `code` as `util.getSystemErrorName` takes it, where the platform has one. */
+  declare readonly errno?: number;
+  /** The call that the system refused, such as `bind` or `send`; absent where a rule did, before the system was asked. */
+  declare readonly syscall?: string;
+  /** The host that was concerned: of the first datagram that was refused, of the peer, or the one to bind to. */
+  declare readonly address?: string;
+  /** The port beside `address`. */
+  declare readonly port?: number;
   /** How many datagrams had been accepted before the error: set by `sendAll`. */
   declare accepted?: bigint;
 
-  constructor(code: ErrorCode, message: string, errno?: string) {
+  constructor(payload: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message);
-    this.payload = code;
+    const { code = NAMES[payload], errno = numberOf(code), syscall, address, port } = facts;
+    this.payload = payload;
     this.code = code;
     if (errno !== undefined) this.errno = errno;
+    if (syscall !== undefined) this.syscall = syscall;
+    if (address !== undefined) this.address = address;
+    if (port !== undefined) this.port = port;
   }
 }
 SocketError.prototype.name = 'SocketError';
+
+/** What waited for a socket, a stream or a queue that was closed meanwhile. */
+export class ClosedError extends Error {
+  /** As Node.js's own: "An operation was attempted on an already closed socket". */
+  readonly code = 'ERR_SOCKET_CLOSED';
+  /** How many datagrams had been accepted before: set by `sendAll`. */
+  declare accepted?: bigint;
+}
+ClosedError.prototype.name = 'ClosedError';
 
 /** `WebAssembly.RuntimeError`, by which jco knows a trap; typed plainly, since not every consumer has the DOM's types. */
 const RuntimeError = (globalThis as unknown as { WebAssembly: { RuntimeError: ErrorConstructor } }).WebAssembly
@@ -100,6 +183,11 @@ export class AbortError extends Error {
   }
 }
 AbortError.prototype.name = 'AbortError';
+
+/** What a guest meets where TypeScript has the error: a wait for what was dropped traps. */
+export function asTrap(error: unknown): unknown {
+  return error instanceof ClosedError ? new Trap(error.message, { cause: error }) : error;
+}
 
 /** What to do about an error of the operating system; the end of its message. */
 const REMEDIES: Partial<Record<ErrorCode, string>> = {

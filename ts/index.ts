@@ -3,7 +3,7 @@ import './dispose.js';
 export type { OutgoingDatagram } from './batch/arena.js';
 export { DatagramWriter } from './batch/datagram-writer.js';
 export { IncomingBatch } from './batch/incoming-batch.js';
-export { AbortError, type ErrorCode, SocketError, Trap } from './errors.js';
+export { AbortError, ClosedError, type ErrorCode, type ErrorFacts, SocketError, Trap } from './errors.js';
 export type { Way } from './host/core/ways.js';
 export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
 export type { Limits } from './host/limits.js';
@@ -20,6 +20,7 @@ export {
   type Ipv6Address,
   type Ipv6SocketAddress,
   parseSocketAddress,
+  type SocketAddressLike,
 } from './rules/address.js';
 export type { Allow, AllowRule } from './rules/policy.js';
 export { AsyncUdpSocket } from './socket/async-udp-socket.js';

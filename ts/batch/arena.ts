@@ -1,5 +1,5 @@
 import { LAYOUT, NO_ADDRESS, SLOT_WORDS } from '../native/layout.js';
-import { decodeAddress, Encoded, encodeInto, type IpSocketAddress } from '../rules/address.js';
+import { decodeAddress, Encoded, encodeInto, type IpSocketAddress, type SocketAddressLike } from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from '../rules/destination.js';
 
 /** `outgoing-datagram` of wasi:sockets/udp. */
@@ -10,7 +10,7 @@ export interface OutgoingDatagram {
    */
   data: Uint8Array;
   /** The destination: required where the stream has no remote address, else left out or equal to it. */
-  remoteAddress?: IpSocketAddress | undefined;
+  remoteAddress?: SocketAddressLike | undefined;
 }
 
 /** Bytes of a payload buffer: 1024 datagrams that fill an Ethernet frame, or 24 of the largest. */
@@ -39,7 +39,7 @@ const CONNECTED = NO_ADDRESS | 0;
 export const REFUSED = -2;
 
 /** In place of the last address where there is none yet: equal to no address, nor to undefined. */
-const UNSEEN = Object.freeze({}) as IpSocketAddress;
+const UNSEEN = Object.freeze({}) as SocketAddressLike;
 
 /** In place of what is null or undefined and should be a datagram. */
 const NO_DATAGRAM = Object.freeze({ data: undefined, remoteAddress: undefined }) as unknown as OutgoingDatagram;
@@ -74,7 +74,7 @@ export class Arena {
   /** What was judged then: see `refusalError`. */
   culprit: unknown;
   /** The address object that the last datagram named, and its index. */
-  #lastAddress: IpSocketAddress | undefined = UNSEEN;
+  #lastAddress: SocketAddressLike | undefined = UNSEEN;
   #lastIndex = CONNECTED;
 
   /** Empties the batch. */
@@ -111,11 +111,11 @@ export class Arena {
     let word = -ENTRY_WORDS;
     let first = i;
     let alike = -1;
-    let address: IpSocketAddress | undefined = UNSEEN;
+    let address: SocketAddressLike | undefined = UNSEEN;
     let index = CONNECTED;
     batch: for (;;) {
       let data: Uint8Array;
-      let remoteAddress: IpSocketAddress | undefined;
+      let remoteAddress: SocketAddressLike | undefined;
       // Datagrams that are like the one before have a loop of their own: V8 then keeps what it needs in registers.
       for (; ; i++) {
         if (i >= stop) break batch;
@@ -174,7 +174,7 @@ export class Arena {
    * Makes a datagram of the `length` bytes at `position`; false where its address breaks a rule. The caller sees to the room, and
    * that the arena is left alone while `isPacking`: a getter of the address may call back.
    */
-  append(length: number, address: IpSocketAddress | undefined, destination: Destination): boolean {
+  append(length: number, address: SocketAddressLike | undefined, destination: Destination): boolean {
     if (address !== this.#lastAddress && !this.#names(address, destination)) return false;
     this.#take(length);
     return true;
@@ -185,7 +185,7 @@ export class Arena {
    * `Added.Refused`, with the rule noted, where it breaks one. The caller sees to it that the arena is left alone while
    * `isPacking`.
    */
-  add(data: Uint8Array | string, address: IpSocketAddress | undefined, destination: Destination): number {
+  add(data: Uint8Array | string, address: SocketAddressLike | undefined, destination: Destination): number {
     if (address !== this.#lastAddress) {
       if (this.addresses === MAX_DATAGRAMS) return Added.NoRoom;
       if (!this.#names(address, destination)) return Added.Refused;
@@ -346,7 +346,7 @@ export class Arena {
   }
 
   /** The address index for an object. The same object as before, unread again, has the same index. */
-  indexOf(address: IpSocketAddress | undefined, destination: Destination): number {
+  indexOf(address: SocketAddressLike | undefined, destination: Destination): number {
     const { slots, addresses } = this;
     const { remote } = destination;
     if (address !== this.#lastAddress) {
@@ -382,8 +382,16 @@ export class Arena {
     return REFUSED;
   }
 
+  /** The address that was named for the datagram that `add` has refused; undefined where none was, or what is none. */
+  get refusedAddress(): IpSocketAddress | undefined {
+    const { refusal, culprit } = this;
+    if (refusal === Refusal.NotADatagram || refusal === Refusal.TooLarge)
+      return this.#lastIndex === CONNECTED ? undefined : decodeAddress(this.slots, this.#lastIndex);
+    return refusal === Refusal.MalformedAddress ? undefined : (culprit as IpSocketAddress | undefined);
+  }
+
   /** Takes the address for the datagram at hand; false where it breaks a rule. */
-  #names(address: IpSocketAddress | undefined, destination: Destination): boolean {
+  #names(address: SocketAddressLike | undefined, destination: Destination): boolean {
     this.isPacking = true;
     try {
       return this.indexOf(address, destination) !== REFUSED;

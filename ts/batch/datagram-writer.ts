@@ -1,6 +1,6 @@
 import { Trap } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
-import { type IpSocketAddress, show } from '../rules/address.js';
+import { type SocketAddressLike, show } from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from '../rules/destination.js';
 import { Arena } from './arena.js';
 
@@ -56,7 +56,7 @@ export class DatagramWriter {
    * or `invalid-argument` as `send` would; nothing is committed then. Traps where a getter of the address of another commit
    * calls it, as `flush` and `clear` do: the bytes at `position` are that commit's.
    */
-  commit(length: number, address?: IpSocketAddress): void {
+  commit(length: number, address?: SocketAddressLike): void {
     const arena = this.#arena;
     const fits = isUint32(length) && length <= this.#largest && length <= arena.room && !arena.isFull;
     if (fits && !arena.isPacking && arena.append(length, address, this.#destination)) return;

@@ -19,7 +19,7 @@ export class IncomingBatch {
   readonly entries = new Uint32Array(this.table, 0, LAYOUT.maxDatagrams * ENTRY_WORDS);
   /** @internal */
   readonly slots = new Uint32Array(this.table, LAYOUT.addressesOffset);
-  readonly #bytes = new Uint8Array(this.payload);
+  readonly #bytes = Buffer.from(this.payload);
   #count = 0;
 
   /** Datagrams in the batch. */
@@ -28,7 +28,7 @@ export class IncomingBatch {
   }
 
   /** The payload of a datagram: a view, valid until the batch is filled again. */
-  data(index: number): Uint8Array {
+  data(index: number): Buffer {
     const word = this.#word(index);
     const offset = this.entries[word]!;
     return this.#bytes.subarray(offset, offset + this.entries[word + 1]!);
@@ -44,16 +44,17 @@ export class IncomingBatch {
     return this.entries[this.#word(index) + 1]!;
   }
 
-  /** @internal A copy of the payloads, one behind the other. Those of a coalesced message lie so already: one copy does. */
-  copy(): Uint8Array {
+  /**
+   * @internal A copy of the payloads of datagrams `from` to `to`, of so many bytes, one behind the other. Those of a coalesced message
+   * lie so already: one copy does.
+   */
+  copy(from: number, to: number, total: number): Buffer {
     const { entries } = this;
-    const end = this.#count * ENTRY_WORDS;
-    let total = 0;
-    for (let word = 0; word < end; word += ENTRY_WORDS) total += entries[word + 1]!;
+    const end = to * ENTRY_WORDS;
     // Every byte is written below.
     const bytes = Buffer.allocUnsafe(total);
     let position = 0;
-    for (let word = 0; word < end; ) {
+    for (let word = from * ENTRY_WORDS; word < end; ) {
       const start = entries[word]!;
       let stop = start;
       for (; word < end && entries[word] === stop; word += ENTRY_WORDS) stop += entries[word + 1]!;

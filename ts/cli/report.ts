@@ -35,6 +35,6 @@ export function report(error: unknown): number {
 function lineOf(error: Error): string {
   const { message, accepted = 0n } = error as Error & { accepted?: bigint };
   const before = accepted === 1n ? '1 datagram' : `${accepted} datagrams`;
-  const code = error instanceof SocketError ? `${error.code}: ` : '';
+  const code = error instanceof SocketError ? `${error.payload}: ` : '';
   return `${code}${message}${accepted === 0n ? '' : ` (${before} had been accepted before)`}`;
 }

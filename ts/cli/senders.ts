@@ -84,7 +84,7 @@ export class WasiUdpSender implements Sender {
     const { descriptor } = this.#udp.socket;
     this.#takeLeft();
     const result = descriptor.took(native.checkSend(descriptor.socket));
-    if (result < 0) this.#hear(systemError('send', -result));
+    if (result < 0) this.#hear(systemError('send', 'send', -result));
   }
 
   /** Has the next send or check take an error that a receive was told. */

@@ -1,4 +1,4 @@
-import { caseOf, type ErrorCase, SocketError } from '../errors.js';
+import { asTrap, caseOf, type ErrorCase, SocketError } from '../errors.js';
 import { Turn } from '../readiness/turn.js';
 import type { IpAddressFamily, IpSocketAddress } from '../rules/address.js';
 import { AsyncUdpSocket } from '../socket/async-udp-socket.js';
@@ -22,7 +22,7 @@ ErrorResult.prototype.name = 'SocketError';
 
 /** Passes on what a call throws: an error result as one of 0.3. */
 function rethrow(error: unknown): never {
-  throw error instanceof SocketError ? new ErrorResult(error) : error;
+  throw error instanceof SocketError ? new ErrorResult(error) : asTrap(error);
 }
 
 function result<T>(call: () => T): T {

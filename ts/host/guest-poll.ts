@@ -1,4 +1,4 @@
-import { Trap } from '../errors.js';
+import { asTrap, Trap } from '../errors.js';
 import { Pollable, poll } from '../readiness/pollable.js';
 import type { WriteBehind } from '../socket/write-behind.js';
 import { Distinct } from './distinct.js';
@@ -32,6 +32,10 @@ export function blockingPoll(behind: WriteBehind | undefined, mixed?: MixedPoll)
   };
 }
 
+function trap(error: unknown): never {
+  throw asTrap(error);
+}
+
 /** `wasi:io/poll` for a guest: blocking, or with promises where the guest's stack can be suspended (`async`). */
 export function guestPoll(
   context: Pick<GuestContext, 'table' | 'outgoing' | 'limits' | 'behind'>,
@@ -55,7 +59,7 @@ export function guestPoll(
         return;
       }
       behind?.beforePoll([self]);
-      return self.wait();
+      return self.wait().catch(trap);
     }
     /** jco asks this of every pollable that a host returns: those of other hosts pass, as long as they are pollables. */
     static override [Symbol.hasInstance](value: unknown): boolean {
@@ -74,7 +78,7 @@ export function guestPoll(
     if (async && values.every(isOurs)) {
       const ours = values.map(pollableOf);
       behind?.beforePoll(ours);
-      return poll.wait(ours).then((ready) => distinct.entries(ready));
+      return poll.wait(ours).then((ready) => distinct.entries(ready), trap);
     }
     return distinct.entries(blocking(values.map((one) => (isOurs(one) ? pollableOf(one) : one))));
   }

@@ -1,4 +1,5 @@
 import { SocketError, Trap } from '../errors.js';
+import { endpointOf } from './endpoint.js';
 import { COUNT, LEFT, newSlot, type Slot, slotBytes } from './layout.js';
 import { type Family, native, OPTION, READABLE, systemError, WRITABLE } from './native.js';
 
@@ -34,9 +35,9 @@ export class Descriptor {
   /** Opens a socket, or takes over one that the addon has opened, with its maker as the first owner. */
   constructor(family: Family, socket = native.open(family)) {
     if (socket < 0) {
-      const { code, message, errno } = systemError('create-udp-socket', -socket);
+      const error = systemError('create-udp-socket', 'socket', -socket);
       // WIT: "`not-supported`: The specified `address-family` is not supported. (EAFNOSUPPORT)".
-      throw new SocketError(errno === 'EAFNOSUPPORT' ? 'not-supported' : code, message, errno);
+      throw error.code === 'EAFNOSUPPORT' ? new SocketError('not-supported', error.message, error) : error;
     }
     this.#socket = socket;
     this.family = family;
@@ -131,7 +132,7 @@ export class Descriptor {
   /** The bound address, from the system. */
   localAddress(): Slot {
     const slot = newSlot();
-    this.check('local-address', native.localAddress(this.socket, slotBytes(slot)));
+    this.#check('local-address', 'getsockname', native.localAddress(this.socket, slotBytes(slot)));
     return slot;
   }
 
@@ -142,12 +143,13 @@ export class Descriptor {
   }
 
   bind(slot: Slot): void {
-    this.check('bind', native.bind(this.socket, slotBytes(slot)));
+    const result = native.bind(this.socket, slotBytes(slot));
+    if (result < 0) throw systemError('bind', 'bind', -result, endpointOf(slot));
   }
 
   connect(slot: Slot): void {
     this.#leftBehind();
-    this.#checkConnect('connect', native.connect(this.socket, slotBytes(slot)));
+    this.#checkConnect('connect', native.connect(this.socket, slotBytes(slot)), slot);
   }
 
   /** Dissolves the connection. */
@@ -160,10 +162,10 @@ export class Descriptor {
    * udp.wit, stream: "`address-in-use`: Tried to perform an implicit bind, but there were no ephemeral ports available.
    * (EADDRINUSE, EADDRNOTAVAIL on Linux, EAGAIN on BSD)".
    */
-  #checkConnect(operation: string, result: number): void {
+  #checkConnect(operation: string, result: number, slot?: Slot): void {
     if (result >= 0) return;
-    const { code, message, errno } = systemError(operation, -result);
-    throw new SocketError(code === 'would-block' ? 'address-in-use' : code, message, errno);
+    const error = systemError(operation, 'connect', -result, slot && endpointOf(slot));
+    throw error.payload === 'would-block' ? new SocketError('address-in-use', error.message, error) : error;
   }
 
   /** Another peer, or none: errors of the former one are nobody's. */
@@ -172,16 +174,16 @@ export class Descriptor {
   }
 
   getOption(operation: string, option: number): number {
-    return this.check(operation, native.getOption(this.socket, option));
+    return this.#check(operation, 'getsockopt', native.getOption(this.socket, option));
   }
 
   setOption(operation: string, option: number, value: number): void {
-    this.check(operation, native.setOption(this.socket, option, value));
+    this.#check(operation, 'setsockopt', native.setOption(this.socket, option, value));
   }
 
   /** Passes a native result on, an error number as the error result of `operation`. */
-  check(operation: string, result: number): number {
-    if (result < 0) throw systemError(operation, -result);
+  #check(operation: string, syscall: string, result: number): number {
+    if (result < 0) throw systemError(operation, syscall, -result);
     return result;
   }
 }

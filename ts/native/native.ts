@@ -1,5 +1,6 @@
-import { type ErrorCode, remedy, SocketError } from '../errors.js';
+import { type ErrorCode, type ErrorFacts, nameOf, remedy, SocketError } from '../errors.js';
 import { loadBinary } from './binary.js';
+import type { Endpoint } from './endpoint.js';
 
 /**
  * The functions of the Rust addon. Results of 0 and above are success, a negative one is the operating system's error
@@ -112,8 +113,25 @@ export const native: Native = { ...binary.native };
 /** The file that it was loaded from. */
 export const binaryPath: string = binary.path;
 
-/** The error result for an error number of the operating system. */
-export function systemError(operation: string, errno: number): SocketError {
-  const { code, name, message } = native.errorInfo(errno);
-  return new SocketError(code, `${operation}: the system answered ${name} (${message})${remedy(code)}`, name);
+/** What an error number of the operating system means: the error-code, its text, and what stands beside it. */
+export function systemFacts(
+  syscall: string,
+  errno: number,
+  endpoint?: Endpoint,
+): { payload: ErrorCode; text: string; facts: ErrorFacts & { code: string } } {
+  const { code: payload, name, message } = native.errorInfo(errno);
+  // Windows has numbers of its own, which libuv replaces.
+  const number = process.platform === 'win32' ? undefined : -errno;
+  const code = (number === undefined ? undefined : nameOf(number)) ?? name;
+  return {
+    payload,
+    text: `the system answered ${code} (${message})`,
+    facts: { code, errno: number, syscall, ...endpoint },
+  };
+}
+
+/** The error result for an error number of the operating system, from that call of it, about that address. */
+export function systemError(operation: string, syscall: string, errno: number, endpoint?: Endpoint): SocketError {
+  const { payload, text, facts } = systemFacts(syscall, errno, endpoint);
+  return new SocketError(payload, `${operation}: ${text}${remedy(payload)}`, facts);
 }

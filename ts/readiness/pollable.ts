@@ -49,8 +49,8 @@ export class Pollable {
   /**
    * Resolves when the pollable is ready, by the event loop: no thread, no timer. Keeps the process alive meanwhile. Of several
    * that wait for the same, all wake, and the first to ask may leave nothing for the others.
-   * Rejects with AbortError when the signal aborts, with Trap when the stream is dropped, with SocketError where the system
-   * refuses to watch the socket.
+   * Rejects with AbortError when the signal aborts, with ClosedError when the stream is closed meanwhile, with SocketError where the
+   * system refuses to watch the socket.
    */
   async wait(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = options;
@@ -196,7 +196,7 @@ function pollOnce(sources: readonly Source[], timeoutMs: number): Uint32Array {
   const list = Int32Array.from(items);
   if (list.length > 0 || timeout > 0) {
     const result = native.pollSync(list, list.length / ITEM_WORDS, timeout);
-    if (result < 0) throw systemError('poll', -result);
+    if (result < 0) throw systemError('poll', 'poll', -result);
   }
   return Uint32Array.from(answers.keys()).filter((i) => {
     const answer = answers[i]!;

@@ -1,4 +1,4 @@
-import { AbortError, Trap } from '../errors.js';
+import { AbortError, ClosedError } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { native, QUIET, systemError, WRITABLE } from '../native/native.js';
 
@@ -101,7 +101,7 @@ class Waits {
   report(events: number): number {
     if (events < 0) {
       this.#watched = 0;
-      this.#failAll(systemError('wait', -events));
+      this.#failAll(systemError('wait', 'poll', -events));
       return 0;
     }
     const heard = events & this.wanted;
@@ -158,7 +158,7 @@ class Waits {
     const { wanted } = this;
     if (this.#isReporting || ((wanted & ~this.#watched) === 0 && (this.#watched & QUIET) === (wanted & QUIET))) return;
     const result = native.watch(this.#socket, wanted);
-    if (result < 0) throw systemError('wait', -result);
+    if (result < 0) throw systemError('wait', 'poll', -result);
     this.#watched = (this.#watched & ~QUIET) | wanted;
   }
 
@@ -238,8 +238,11 @@ export function keepAlive(descriptor: Descriptor, isKept: boolean): void {
   (descriptor.waits as Waits | undefined)?.quieten();
 }
 
-/** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be dropped. */
+/** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be closed. */
 export function forsake(descriptor: Descriptor, interest: number): void {
   if (descriptor.waits === undefined) return;
-  waitsOf(descriptor).fail(interest, new Trap('wait(): the resource was dropped while this wait was pending'));
+  waitsOf(descriptor).fail(
+    interest,
+    new ClosedError('wait(): the socket or its stream was closed while this wait was pending'),
+  );
 }

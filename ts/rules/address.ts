@@ -3,6 +3,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { inspect } from 'node:util';
 import { SocketError } from '../errors.js';
+import { endpointOf, groupsOf } from '../native/endpoint.js';
 import { newSlot, SLOT_WORDS, type Slot } from '../native/layout.js';
 import type { Family } from '../native/native.js';
 
@@ -28,6 +29,34 @@ export interface Ipv6SocketAddress {
 /** `ip-socket-address` of wasi:sockets/network, in the form that jco gives it. */
 export type IpSocketAddress = { tag: 'ipv4'; val: Ipv4SocketAddress } | { tag: 'ipv6'; val: Ipv6SocketAddress };
 
+/**
+ * An address as Node.js users have it: what `parseSocketAddress` reads, such as '192.0.2.1:53' or '[::1]:53', or a host with a port,
+ * as in the `rinfo` of node:dgram and of `address()`; a `family` beside them is not looked at.
+ */
+export type SocketAddressLike =
+  | IpSocketAddress
+  | string
+  | { readonly address: string; readonly port: number; readonly family?: string | number | undefined };
+
+/** An address of ours: the plain data that jco passes, which prints as `formatSocketAddress` writes it. */
+class SocketAddress {
+  readonly tag: IpAddressFamily;
+  readonly val: Ipv4SocketAddress | Ipv6SocketAddress;
+
+  constructor(tag: IpAddressFamily, val: Ipv4SocketAddress | Ipv6SocketAddress) {
+    this.tag = tag;
+    this.val = val;
+  }
+
+  toString(): string {
+    return formatSocketAddress(this as IpSocketAddress);
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}
+
 export function familyOf(address: IpSocketAddress): Family {
   return address.tag === 'ipv4' ? 4 : 6;
 }
@@ -43,15 +72,20 @@ export function groupsWord(high: number, low: number): number {
 }
 
 /**
- * Writes `address` into a slot. Throws `invalid-argument` where it is not an ip-socket-address in range.
+ * Writes `address` into a slot. Throws `invalid-argument` where it is no address, or not in range.
  *
  * What judges or shows an address afterwards takes the slot, or `decodeAddress` of it: a getter or a Proxy answers once more as
  * it likes.
  */
-export function encodeAddress(address: IpSocketAddress, slot: Slot = newSlot()): Slot {
+export function encodeAddress(address: SocketAddressLike, slot: Slot = newSlot()): Slot {
   const encoded = encodeInto(address, slot, 0, slot, -1);
   if (typeof encoded === 'string') throw new SocketError('invalid-argument', encoded);
   return slot;
+}
+
+/** The address as plain data, which answers the same each time. Throws as `encodeAddress`. */
+export function plainAddress(address: SocketAddressLike): IpSocketAddress {
+  return decodeAddress(encodeAddress(address));
 }
 
 /** What came of an address that is one. */
@@ -64,17 +98,19 @@ export type Encoded = (typeof Encoded)[keyof typeof Encoded];
  * range is returned as text: rule, received, remedy.
  */
 export function encodeInto(
-  address: IpSocketAddress,
+  address: SocketAddressLike,
   slots: Uint32Array,
   at: number,
   known: Uint32Array,
   last: number,
 ): Encoded | string {
-  const { tag, val } = address ?? NOTHING;
+  const { tag, val } = (address ?? NOTHING) as IpSocketAddress;
   if ((tag !== 'ipv4' && tag !== 'ipv6') || typeof val !== 'object' || val === null) {
-    const got =
-      typeof address === 'object' && address !== null ? `{ tag: ${show(tag)}, val: ${show(val)} }` : show(address);
-    return `an address is { tag: 'ipv4' | 'ipv6', val }, got ${got}: parseSocketAddress('127.0.0.1:53') makes one`;
+    const slot = typeof address === 'string' ? slotOf(address) : slotOfParts(address, tag, val);
+    if (typeof slot === 'string') return slot;
+    if (last >= 0 && slot.every((word, i) => known[last + i] === word)) return Encoded.Known;
+    slots.set(slot, at);
+    return Encoded.Written;
   }
   if (tag === 'ipv4') {
     const { port, address: bytes } = val as Ipv4SocketAddress;
@@ -174,18 +210,12 @@ export function decodeAddress(slots: Uint32Array, index = 0): IpSocketAddress {
   const port = slots[at + 1]!;
   if (slots[at] === 4) {
     const word = slots[at + 2]!;
-    return {
-      tag: 'ipv4',
-      val: { port, address: [word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, word >>> 24] },
-    };
+    const address: Ipv4Address = [word & 0xff, (word >>> 8) & 0xff, (word >>> 16) & 0xff, word >>> 24];
+    return new SocketAddress('ipv4', { port, address }) as IpSocketAddress;
   }
-  const groups = [];
-  for (let i = 2; i < 6; i++) {
-    const word = slots[at + i]!;
-    groups.push(((word & 0xff) << 8) | ((word >>> 8) & 0xff), ((word >>> 8) & 0xff00) | (word >>> 24));
-  }
-  const address = groups as Ipv6Address;
-  return { tag: 'ipv6', val: { port, flowInfo: slots[at + 6]!, address, scopeId: slots[at + 7]! } };
+  const address = groupsOf(slots, at) as Ipv6Address;
+  const val = { port, flowInfo: slots[at + 6]!, address, scopeId: slots[at + 7]! };
+  return new SocketAddress('ipv6', val) as IpSocketAddress;
 }
 
 /** How values are shown: their getters, and what they say of themselves, are not asked. */
@@ -212,32 +242,96 @@ export function show(value: unknown): string {
 const SOCKET_ADDRESS = /^(?:\[(?<v6>[^\]%]+)(?:%(?<zone>[^\]]+))?\]|(?<v4>[^:[\]]+)):(?<port>\d{1,5})$/;
 
 /**
- * Reads `127.0.0.1:53`, `[::1]:53` or `[fe80::1%eth0]:53` (a zone is an interface's name or number).
- * Throws SocketError `invalid-argument` for anything else; names are not looked up.
+ * Reads `127.0.0.1:53`, `[::1]:53` or `[fe80::1%eth0]:53` (a zone is an interface's name or number), or whatever else is an
+ * address. Throws SocketError `invalid-argument` for anything else; names are not looked up.
  */
-export function parseSocketAddress(text: string): IpSocketAddress {
-  const match = typeof text === 'string' ? SOCKET_ADDRESS.exec(text) : null;
-  const { v4, v6, zone, port: digits } = match?.groups ?? {};
+export function parseSocketAddress(address: SocketAddressLike): IpSocketAddress {
+  return plainAddress(address);
+}
+
+/** Texts that are remembered, of addresses and of hosts. */
+const REMEMBERED = 1024;
+const addresses = new Map<string, Slot>();
+const hosts = new Map<string, Slot>();
+
+/** Remembers what a text stands for, as long as that does not change: interfaces come and go. */
+function remember(texts: Map<string, Slot>, text: string, slot: Slot): Slot {
+  if (texts.size === REMEMBERED) texts.clear();
+  if (!text.includes('%')) texts.set(text, slot);
+  return slot;
+}
+
+/** The slot of a text, which is not to be written; or what keeps it from being an address. */
+function slotOf(text: string): Slot | string {
+  const known = addresses.get(text);
+  if (known !== undefined) return known;
+  const { v4, v6, zone, port: digits } = SOCKET_ADDRESS.exec(text)?.groups ?? {};
   const port = Number(digits);
-  if (port <= 65_535) {
-    if (v4 !== undefined && isIPv4(v4)) {
-      return { tag: 'ipv4', val: { port, address: v4.split('.').map(Number) as Ipv4Address } };
-    }
-    if (v6 !== undefined && isIPv6(v6)) {
-      const scopeId = zone === undefined ? 0 : scopeOf(zone, text);
-      return { tag: 'ipv6', val: { port, flowInfo: 0, address: parseGroups(v6), scopeId } };
-    }
+  const isHost = v6 === undefined ? v4 !== undefined && isIPv4(v4) : isIPv6(v6);
+  if (!isHost || port > 65_535) {
+    return (
+      `a socket address is '127.0.0.1:53' or '[::1]:53', an IP address and a port from 0 to 65535, got ${show(text)}: ` +
+      remedyOf(text)
+    );
   }
-  throw new SocketError(
-    'invalid-argument',
-    `a socket address is '127.0.0.1:53' or '[::1]:53', an IP address and a port from 0 to 65535, got ${show(text)}: ` +
-      remedyOf(text),
-  );
+  const slot = slotOfHost((v4 ?? v6)!, zone, port, text);
+  return typeof slot === 'string' ? slot : remember(addresses, text, slot);
+}
+
+/** The slot of a host and a port of Node.js, whose `tag` and `val` are none; or what is the matter with it. */
+function slotOfParts(parts: unknown, tag: unknown, val: unknown): Slot | string {
+  const isObject = typeof parts === 'object' && parts !== null;
+  const { address, port } = (isObject && tag === undefined ? parts : NOTHING) as { address?: unknown; port?: unknown };
+  if (typeof address !== 'string') {
+    const got = !isObject
+      ? show(parts)
+      : address !== undefined || port !== undefined
+        ? `{ address: ${show(address)}, port: ${show(port)} }`
+        : `{ tag: ${show(tag)}, val: ${show(val)} }`;
+    return (
+      `an address is '127.0.0.1:53', { address: '127.0.0.1', port: 53 } or { tag: 'ipv4' | 'ipv6', val }, got ${got}: ` +
+      `parseSocketAddress('127.0.0.1:53') makes one`
+    );
+  }
+  if (!isUint16(port)) return portProblem(port);
+  let host = hosts.get(address);
+  if (host === undefined) {
+    const [, name = address, zone] = /^([^%]*:[^%]*)%(.+)$/.exec(address) ?? [];
+    if (!isIPv4(name) && !isIPv6(name)) {
+      return (
+        `the address beside a port is an IP address such as '127.0.0.1' or '::1', got ${show(address)}: ` +
+        remedyOf(`${address}:0`)
+      );
+    }
+    const found = slotOfHost(name, zone, 0, address);
+    if (typeof found === 'string') return found;
+    host = remember(hosts, address, found);
+  }
+  const slot = host.slice();
+  slot[1] = port;
+  return slot;
+}
+
+/** The slot of an IP address, maybe with a zone; `text` is where they stand. */
+function slotOfHost(host: string, zone: string | undefined, port: number, text: string): Slot | string {
+  const slot = newSlot();
+  slot[1] = port;
+  if (isIPv4(host)) {
+    slot[0] = 4;
+    slot[2] = bytesWord(...(host.split('.').map(Number) as Ipv4Address));
+    return slot;
+  }
+  const scopeId = zone === undefined ? 0 : scopeOf(zone, text);
+  if (typeof scopeId === 'string') return scopeId;
+  const groups = parseGroups(host);
+  slot[0] = 6;
+  for (let i = 0; i < 4; i++) slot[2 + i] = groupsWord(groups[2 * i]!, groups[2 * i + 1]!);
+  slot[7] = scopeId;
+  return slot;
 }
 
 /** What to do about a text that is no socket address. */
-function remedyOf(text: unknown): string {
-  if (typeof text !== 'string') return 'write it as text';
+function remedyOf(text: string): string {
   const [host] = /^[^:[\]]+(?=:\d+$)|^[^:[\]]+$/.exec(text) ?? [];
   if (/^\*?:\d*$/.test(text) || host === '*')
     return `for all addresses of this machine write '0.0.0.0:53' for IPv4, '[::]:53' for IPv6`;
@@ -250,14 +344,11 @@ function remedyOf(text: unknown): string {
   return `${portless}look names up, with openUdpAsync() or resolveSocketAddress()`;
 }
 
-/** The scope id that a zone names: an interface's index. */
-function scopeOf(zone: string, text: string): number {
+/** The scope id that a zone names: an interface's index; or what is the matter with it. */
+function scopeOf(zone: string, text: string): number | string {
   const index = /^\d{1,10}$/.test(zone) ? Number(zone) : interfaceIndex(zone);
   if (index !== undefined && index >= 1 && index < 2 ** 32) return index;
-  throw new SocketError(
-    'invalid-argument',
-    `a zone is the name of an interface that speaks IPv6, or its number from 1 on, got ${show(text)}: see "ip link"`,
-  );
+  return `a zone is the name of an interface that speaks IPv6, or its number from 1 on, got ${show(text)}: see "ip link"`;
 }
 
 /** The index of the interface of that name, which its link-local addresses have as scope id; others have 0. */
@@ -302,15 +393,14 @@ export function hostText({ tag, val }: IpSocketAddress): string {
   return tag === 'ipv4' ? val.address.join('.') : val.address.map((group) => group.toString(16)).join(':');
 }
 
+/** Addresses on their way to text: nothing but ours runs meanwhile. */
+const scratch = newSlot();
+
 /**
- * Writes an address as `parseSocketAddress` reads it; IPv6 in the form of RFC 5952. Throws SocketError `invalid-argument` for
- * what is no address.
+ * Writes an address as `parseSocketAddress` reads it, which is its key in a Map: '192.0.2.1:53', or '[::1]:53', with IPv6 in the
+ * form of RFC 5952. Throws SocketError `invalid-argument` for what is no address.
  */
-export function formatSocketAddress(address: IpSocketAddress): string {
-  const plain = decodeAddress(encodeAddress(address));
-  const { port } = plain.val;
-  if (plain.tag === 'ipv4') return `${hostText(plain)}:${port}`;
-  const host = new URL(`http://[${hostText(plain)}]`).hostname.slice(1, -1);
-  const zone = plain.val.scopeId === 0 ? '' : `%${plain.val.scopeId}`;
-  return `[${host}${zone}]:${port}`;
+export function formatSocketAddress(address: SocketAddressLike): string {
+  const { address: host, port } = endpointOf(encodeAddress(address, scratch));
+  return scratch[0] === 4 ? `${host}:${port}` : `[${host}]:${port}`;
 }

@@ -1,7 +1,8 @@
 import { SocketError } from '../errors.js';
+import { type Endpoint, endpointOf } from '../native/endpoint.js';
 import { SLOT_WORDS, type Slot } from '../native/layout.js';
 import type { Family } from '../native/native.js';
-import { decodeAddress, formatSocketAddress, type IpSocketAddress, show } from './address.js';
+import { encodeAddress, type IpSocketAddress, show } from './address.js';
 
 /** The most bytes that a UDP datagram carries: 65,535 less the UDP header and, for IPv4, the IP header (RFC 768, 791). */
 export const MAX_PAYLOAD: Record<Family, number> = { 4: 65_507, 6: 65_527 };
@@ -91,10 +92,15 @@ export function samePeer(slots: Uint32Array, at: number, peer: Slot): boolean {
   return scope === 0 || peer[SCOPE_WORD] === 0 || scope === peer[SCOPE_WORD];
 }
 
+/** A host and a port as text. */
+function textOf({ address, port }: Endpoint): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /**
- * The error for a refused datagram: the rule, what was received, the remedy. A value of no WIT type is a TypeError. `where` names
- * the call and the datagram; `culprit` is what was judged: the length of what is too large, what is the matter with a malformed
- * address, the address as plain data, or what stands in place of the data.
+ * The error for a refused datagram or peer: the rule, what was received, the remedy; `code` is the name that udp.wit has beside the
+ * rule. A value of no WIT type is a TypeError. `where` names the call and the datagram; `culprit` is what was judged: the length of
+ * what is too large, what is the matter with a malformed address, the address as plain data, or what stands in place of the data.
  */
 export function refusalError(
   refusal: Refusal,
@@ -102,8 +108,12 @@ export function refusalError(
   culprit: unknown,
   { family, dualStack, remote }: Destination,
 ): Error {
-  const invalid = (text: string) => new SocketError('invalid-argument', `${where}: ${text}`);
-  const got = () => `got ${formatSocketAddress(culprit as IpSocketAddress)}`;
+  /** For an address: the rule, the address, the remedy. */
+  const refused = (code: string, rule: string, remedy: string) => {
+    const endpoint = endpointOf(encodeAddress(culprit as IpSocketAddress));
+    const payload = code === 'EACCES' ? 'access-denied' : 'invalid-argument';
+    return new SocketError(payload, `${where}: ${rule}, got ${textOf(endpoint)}: ${remedy}`, { code, ...endpoint });
+  };
   switch (refusal) {
     case Refusal.TooLarge:
       return new SocketError(
@@ -111,33 +121,36 @@ export function refusalError(
         `${where}: UDP over IPv${family} carries at most ${MAX_PAYLOAD[family]} bytes, got ${culprit}: split the data`,
       );
     case Refusal.MalformedAddress:
-      return invalid(String(culprit));
+      return new SocketError('invalid-argument', `${where}: ${culprit}`);
     case Refusal.WrongFamily:
-      return invalid(
-        `an IPv${family} socket takes IPv${family} addresses, ${got()}: open a socket of the other family`,
+      return refused(
+        'EAFNOSUPPORT',
+        `an IPv${family} socket takes IPv${family} addresses`,
+        'open a socket of the other family',
       );
     case Refusal.UnspecifiedAddress:
-      return invalid(`a remote address names a host, ${got()}: use 127.0.0.1 or ::1 for this machine`);
+      return refused('EDESTADDRREQ', 'a remote address names a host', 'use 127.0.0.1 or ::1 for this machine');
     case Refusal.PortZero:
-      return invalid(`a remote port is 1 to 65535, ${got()}: name the receiver's port`);
+      return refused('EDESTADDRREQ', 'a remote port is 1 to 65535', "name the receiver's port");
     case Refusal.Ipv4InIpv6:
-      return invalid(
-        dualStack
-          ? `a socket of both protocols names IPv4 peers by their IPv4 addresses, ${got()}: use that address`
-          : `an IPv6 socket reaches IPv6 alone, ${got()}: use the IPv4 address on an IPv4 socket`,
-      );
+      // tcp.wit of 0.2 and types.wit of 0.3: "is an IPv4-mapped IPv6 address. (EINVAL)".
+      return dualStack
+        ? refused('EINVAL', 'a socket of both protocols names IPv4 peers by their IPv4 addresses', 'use that address')
+        : refused('EINVAL', 'an IPv6 socket reaches IPv6 alone', 'use the IPv4 address on an IPv4 socket');
     case Refusal.NotTheRemote:
-      return invalid(
-        `the stream is connected to ${formatSocketAddress(decodeAddress(remote!))}, ${got()}: ` +
-          `leave remoteAddress out, or open a stream without a remote address`,
+      return refused(
+        'EISCONN',
+        `the socket is connected to ${textOf(endpointOf(remote!))}`,
+        'leave the address out, or send by a socket without a peer',
       );
     case Refusal.NoAddress:
-      return invalid('a stream that is not connected needs the remoteAddress of each datagram, got none: name one');
-    case Refusal.Denied:
       return new SocketError(
-        'access-denied',
-        `${where}: no "send" rule of the policy covers the address, ${got()}: allow it`,
+        'invalid-argument',
+        `${where}: a socket without a peer needs the remote address of each datagram, got none: name one`,
+        { code: 'EDESTADDRREQ' },
       );
+    case Refusal.Denied:
+      return refused('EACCES', 'no "send" rule of the policy covers the address', 'allow it');
     default:
       return new TypeError(
         `${where}: a datagram is { data, remoteAddress? }, data a Uint8Array that still has its bytes, got ${show(culprit)}: ` +

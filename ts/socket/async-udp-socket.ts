@@ -1,10 +1,16 @@
 import { Added, type Arena, freeArena } from '../batch/arena.js';
 import type { IncomingBatch } from '../batch/incoming-batch.js';
-import { SocketError, Trap } from '../errors.js';
+import { ClosedError, SocketError, Trap } from '../errors.js';
 import { newSlot, type Slot } from '../native/layout.js';
 import { OPTION, READABLE, WRITABLE } from '../native/native.js';
 import { awaitEvent, type Waiter } from '../readiness/readiness.js';
-import { decodeAddress, encodeAddress, type IpAddressFamily, type IpSocketAddress } from '../rules/address.js';
+import {
+  decodeAddress,
+  encodeAddress,
+  type IpAddressFamily,
+  type IpSocketAddress,
+  type SocketAddressLike,
+} from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
 import type { DatagramQueue } from './datagram-queue.js';
 import { type IncomingDatagram, IncomingDatagramStream } from './incoming-datagram-stream.js';
@@ -57,7 +63,7 @@ export class AsyncUdpSocket extends Socket {
    * Throws SocketError: `invalid-argument` for an address of another family, `invalid-state` where the socket is bound,
    * `access-denied` where no `bind` rule covers the address, `address-in-use`, `address-not-bindable`.
    */
-  bind(local: IpSocketAddress): void {
+  bind(local: SocketAddressLike): void {
     // First, since a getter of the address may use the socket; from here on there is the slot alone.
     const slot = encodeAddress(local);
     this.live('bind');
@@ -88,7 +94,7 @@ export class AsyncUdpSocket extends Socket {
    * clothes, or port 0; `access-denied` where no `send` rule covers the address, or no `bind` rule the implicit bind to port 0;
    * `remote-unreachable`.
    */
-  connect(remote: IpSocketAddress): void {
+  connect(remote: SocketAddressLike): void {
     const slot = encodeAddress(remote);
     const descriptor = this.live('connect');
     this.checkPeer('connect', slot);
@@ -132,9 +138,9 @@ export class AsyncUdpSocket extends Socket {
    * Rejects with SocketError: `invalid-argument` for an address of another family, an unspecified one, port 0, one that is not
    * the peer of a connected socket, or none where there is no peer; `datagram-too-large`; `access-denied` where no `send` rule
    * covers the address, or no `bind` rule the implicit bind to port 0; or what the system answers. `connection-refused` tells
-   * of a datagram before: this one was not sent. Traps after drop.
+   * of a datagram before: this one was not sent. With ClosedError where the socket is closed while it waits. Traps after drop.
    */
-  async send(data: Uint8Array, remoteAddress?: IpSocketAddress): Promise<void> {
+  async send(data: Uint8Array, remoteAddress?: SocketAddressLike): Promise<void> {
     const outgoing = this.#outgoing;
     this.live('send');
     const arena = freeArena();
@@ -172,7 +178,7 @@ export class AsyncUdpSocket extends Socket {
     return new Promise((resolve, reject) => {
       queue.send(data, remoteAddress, (error) => {
         if (error === undefined) resolve();
-        else reject(error instanceof Trap && this.#waiting !== queue ? turnedAway() : error);
+        else reject(error instanceof ClosedError && this.#waiting !== queue ? turnedAway() : error);
       });
     });
   }
@@ -181,7 +187,7 @@ export class AsyncUdpSocket extends Socket {
    * Receives one datagram; waits until there is one. Receives that wait are served in the order of their calls.
    *
    * Rejects with SocketError: `invalid-state` where the socket is not bound, `connection-refused` and the like where an earlier
-   * send was refused, which is told once. Traps after drop.
+   * send was refused, which is told once. With ClosedError where the socket is closed while it waits. Traps after drop.
    */
   async receive(): Promise<IncomingDatagram> {
     if (this.#receivers.length === 0) {
@@ -331,7 +337,7 @@ export class AsyncUdpSocket extends Socket {
     this.setBufferSize('set-send-buffer-size', OPTION.sendBuffer, value);
   }
 
-  /** Drops the socket: what waits rejects; of sends that wait, the system takes what it can at once. May be called again. */
+  /** Closes the socket: what waits rejects with ClosedError; of sends that wait, the system takes what it can at once. May be called again. */
   override [Symbol.dispose](): void {
     this.#incoming[Symbol.dispose]();
     this.#outgoing[Symbol.dispose]();
@@ -340,7 +346,9 @@ export class AsyncUdpSocket extends Socket {
 }
 
 function notConnected(operation: string): SocketError {
-  return new SocketError('invalid-state', `${operation}: the socket has no peer: connect it first`);
+  return new SocketError('invalid-state', `${operation}: the socket has no peer: connect it first`, {
+    code: 'ENOTCONN',
+  });
 }
 
 /** @internal For sends that waited while their peer was changed. */

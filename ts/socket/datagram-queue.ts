@@ -1,12 +1,12 @@
 import type { Writable } from 'node:stream';
 import { clearImmediate, clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { Added, Arena, sizeOf } from '../batch/arena.js';
-import { SocketError, Trap } from '../errors.js';
+import { ClosedError, SocketError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
 import { atEndOfEvent, awaitEvent, type Waiter } from '../readiness/readiness.js';
-import { type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
+import { type IpSocketAddress, type SocketAddressLike, show } from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
 import { DatagramWritable } from './datagram-writable.js';
 import { Suspicion } from './suspicion.js';
@@ -30,7 +30,7 @@ export interface RefusedDatagram {
   readonly index: number;
   /** A copy of the payload. */
   readonly data: Uint8Array;
-  /** The destination; undefined on a connected stream. */
+  /** The destination; undefined where none was named, or what is none. */
   readonly remoteAddress: IpSocketAddress | undefined;
 }
 
@@ -52,9 +52,6 @@ export type SendCallback = (error?: Error) => void;
 
 const MAX_DATAGRAMS = 8192;
 const MAX_BYTES = 8 * 2 ** 20;
-
-/** Addresses that were given as text and are remembered. */
-const REMEMBERED = 1024;
 
 /** As in `sendAll`: a queue behind the socket is full, and nothing tells when it has room. */
 const PAUSE_MS = 1;
@@ -116,8 +113,6 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   #isForsaken = false;
   /** Who waits for room in the queue. */
   #waitForRoom: (() => void)[] = [];
-  /** Addresses that were given as text. */
-  readonly #parsed = new Map<string, IpSocketAddress>();
 
   /** @internal */
   constructor(sender: QueueSender, options: QueueOptions = {}) {
@@ -157,16 +152,17 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   /**
    * Takes one datagram, whose bytes are copied: the buffer is the caller's again. Never blocks.
    *
-   * `data` is a Uint8Array, or text that leaves as UTF-8. `remoteAddress` is an address, or text as `parseSocketAddress` reads
-   * it; a connected stream needs none. The same address object as for the datagram before is not read again.
+   * `data` is a Uint8Array, or text that leaves as UTF-8. A connected stream needs no `remoteAddress`. The same address object as
+   * for the datagram before is not read again.
    *
    * Returns false, and takes nothing, where the queue is full: it holds `maxDatagrams` datagrams or `maxBytes` bytes. What a
    * rule or the system refuses is told to the callback, or to `onError`, when all datagrams before it are settled; the others
-   * go on. Throws where the queue is closed, and where an address that is being read calls it.
+   * go on. Throws ClosedError where the queue or its stream is closed; traps where an address that is being read
+   * calls it.
    */
-  send(data: Uint8Array | string, remoteAddress?: IpSocketAddress | string, callback?: SendCallback): boolean {
+  send(data: Uint8Array | string, remoteAddress?: SocketAddressLike, callback?: SendCallback): boolean {
     if (this.#closing !== undefined || this.#isForsaken)
-      throw new Trap('send(): the queue is closed, or its stream dropped: make another by outgoing.queue()');
+      throw new ClosedError('send(): the queue is closed, or its stream: make another by outgoing.queue()');
     if (this.#given - this.#settled >= this.#maxDatagrams || this.#bytes >= this.#maxBytes) {
       this.#overflows += 1;
       return false;
@@ -174,26 +170,17 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     let arena = this.#tail;
     if (arena.isPacking)
       throw new Trap('send(): an address of the same queue is being read, and calls it: pass plain data');
-    let address: IpSocketAddress | undefined;
-    let error: Error | undefined;
-    if (typeof remoteAddress === 'string') {
-      try {
-        address = this.#addressOf(remoteAddress);
-      } catch (reason) {
-        error = reason as Error;
-      }
-    } else address = remoteAddress;
     const { destination } = this.#sender;
-    let size = error === undefined ? arena.add(data, address, destination) : Added.Refused;
+    let size = arena.add(data, remoteAddress, destination);
     if (size === Added.NoRoom) {
       this.#leave();
       arena = this.#emptyTail();
-      size = arena.add(data, address, destination);
+      size = arena.add(data, remoteAddress, destination);
     }
     if (size >= 0) this.#bytes += size;
     else {
-      error ??= refusalError(arena.refusal, 'send()', arena.culprit, destination);
-      this.#refused.push({ error, index: this.#given, data: copyOf(data), remoteAddress: address });
+      const error = refusalError(arena.refusal, 'send()', arena.culprit, destination);
+      this.#refused.push({ error, index: this.#given, data: copyOf(data), remoteAddress: arena.refusedAddress });
     }
     this.#given += 1;
     if (callback !== undefined) this.#notices.push({ after: this.#given, isCallback: true, tell: callback });
@@ -333,18 +320,10 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     this.leave();
     this.#isForsaken = true;
     this.#refuseAll(
-      new Trap('the outgoing-datagram-stream was dropped while the queue held the datagram: close() it first'),
+      new ClosedError(
+        'the outgoing-datagram-stream was closed while the queue held the datagram: close the queue before',
+      ),
     );
-  }
-
-  #addressOf(text: string): IpSocketAddress {
-    let address = this.#parsed.get(text);
-    if (address === undefined) {
-      address = parseSocketAddress(text);
-      if (this.#parsed.size === REMEMBERED) this.#parsed.clear();
-      this.#parsed.set(text, address);
-    }
-    return address;
   }
 
   /** Whether something will send what waits. */
@@ -434,8 +413,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
         return this.#sender.isWritable();
       } catch (error) {
         if (!(error instanceof SocketError)) throw error;
-        if (error.errno === told) return undefined;
-        told = error.errno;
+        if (error.code === told) return undefined;
+        told = error.code;
         this.#hear(error, undefined);
       }
     }

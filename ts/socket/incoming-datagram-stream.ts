@@ -1,6 +1,7 @@
 import { IncomingBatch } from '../batch/incoming-batch.js';
 import { Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
+import { endpointOf } from '../native/endpoint.js';
 import { LAYOUT, SLOT_WORDS, type Slot } from '../native/layout.js';
 import { native, READABLE, systemError } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
@@ -11,9 +12,12 @@ import { Batches } from './batches.js';
 
 /** `incoming-datagram` of wasi:sockets/udp. */
 export interface IncomingDatagram {
-  /** The payload, as it was sent: 0 to 65,527 bytes. Datagrams of one `receive` share a buffer. */
-  data: Uint8Array;
-  /** The source. Datagrams of one source that follow each other share the object. */
+  /**
+   * The payload, as it was sent: 0 to 65,527 bytes. Small ones share their memory, as Buffers of Node.js's pool do: who keeps one
+   * keeps 8 KiB at most.
+   */
+  data: Buffer;
+  /** The source; as text its host and port. Datagrams of one source that follow each other share the object. */
   remoteAddress: IpSocketAddress;
 }
 
@@ -26,6 +30,9 @@ export interface Sources {
   /** Hears how many datagrams were dropped because their source may not be heard. */
   readonly onRefused?: ((count: number) => void) | undefined;
 }
+
+/** Bytes of the memory that small datagrams share, which is as much as Node.js's own pool has (`Buffer.poolSize`). */
+const BLOCK_BYTES = 8192;
 
 /** The most datagrams of one call. */
 const MOST = LAYOUT.maxDatagrams;
@@ -48,13 +55,16 @@ export class IncomingDatagramStream {
     this.#sources = sources;
   }
 
-  /** Datagrams that were dropped because the policy forbids their source, or the stream is connected to another. */
+  /**
+   * Datagrams that came, and that the stream does not hear: the policy forbids their source, or it is connected to another. What the
+   * kernel had no room for is not counted.
+   */
   get refused(): number {
     return this.#refused;
   }
 
-  /** Whether the stream was dropped. */
-  get dropped(): boolean {
+  /** Whether the stream was closed, which is to say dropped. */
+  get closed(): boolean {
     return this.#descriptor === undefined;
   }
 
@@ -90,7 +100,10 @@ export class IncomingDatagramStream {
     if (max === 0) return 0;
     for (let pass = 0; pass < PASSES; pass++) {
       const count = descriptor.took(native.receive(descriptor.socket, batch.payload, batch.table, max));
-      if (count < 0) throw systemError('receive', -count);
+      if (count < 0) {
+        const { remote } = this.#sources;
+        throw systemError('receive', 'recvmsg', -count, remote && endpointOf(remote));
+      }
       this.#hear(batch, count);
       if (batch.count > 0 || count === 0) break;
     }
@@ -111,7 +124,7 @@ export class IncomingDatagramStream {
     return new Pollable({ event: { descriptor, interest: READABLE, granted } });
   }
 
-  /** Batches as they come, until the stream is dropped. The event loop gets its turn between them. */
+  /** Batches as they come, until the stream is closed. The event loop gets its turn between them. */
   [Symbol.asyncIterator](): AsyncIterableIterator<IncomingDatagram[], void, undefined> {
     const descriptor = () => this.#descriptor;
     return new Batches({
@@ -122,7 +135,15 @@ export class IncomingDatagramStream {
     });
   }
 
-  /** Drops the stream: its pending waits reject, and the socket closes with the last of its owners. May be called again. */
+  /**
+   * Closes the stream: its pending waits reject with ClosedError, its iterations end, and the socket closes with the last of its
+   * owners. May be called again.
+   */
+  close(): void {
+    this[Symbol.dispose]();
+  }
+
+  /** As `close`. */
   [Symbol.dispose](): void {
     const descriptor = this.#descriptor;
     if (descriptor === undefined) return;
@@ -158,19 +179,28 @@ export class IncomingDatagramStream {
   }
 }
 
-/** The batch as objects, with one copy of its bytes. */
+/** The batch as objects, with copies of its bytes in blocks. */
 function copies(batch: IncomingBatch, count: number): IncomingDatagram[] {
-  const { buffer, byteOffset } = batch.copy();
-  let position = 0;
+  const datagrams: IncomingDatagram[] = [];
   let slot = -1;
   let remoteAddress!: IpSocketAddress;
-  return Array.from({ length: count }, (_, index) => {
-    if (batch.addressIndex(index) !== slot) {
-      slot = batch.addressIndex(index);
-      remoteAddress = decodeAddress(batch.slots, slot);
+  for (let from = 0; from < count; ) {
+    let to = from;
+    let total = 0;
+    do {
+      total += batch.byteLength(to);
+      to += 1;
+    } while (to < count && total + batch.byteLength(to) <= BLOCK_BYTES);
+    const block = batch.copy(from, to, total);
+    for (let position = 0; from < to; from++) {
+      const end = position + batch.byteLength(from);
+      if (batch.addressIndex(from) !== slot) {
+        slot = batch.addressIndex(from);
+        remoteAddress = decodeAddress(batch.slots, slot);
+      }
+      datagrams.push({ data: block.subarray(position, end), remoteAddress });
+      position = end;
     }
-    const data = new Uint8Array(buffer, byteOffset + position, batch.byteLength(index));
-    position += data.length;
-    return { data, remoteAddress };
-  });
+  }
+  return datagrams;
 }

@@ -55,7 +55,7 @@ export function setMembership(
   const slot = slotBytes(encodeAddress(address));
   const result = native.setMembership(descriptor.socket, join, index, slot, slotBytes(source));
   const kind = `MCAST_${join ? 'JOIN' : 'LEAVE'}_${options.source === undefined ? '' : 'SOURCE_'}GROUP`;
-  if (result < 0) throw optionError(where, kind, -result);
+  if (result < 0) throw optionError(where, kind, 'setsockopt', -result);
 }
 
 /** The IP address in a text. */

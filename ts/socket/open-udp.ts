@@ -1,13 +1,13 @@
 import { SocketError } from '../errors.js';
 import { Descriptor } from '../native/descriptor.js';
 import {
-  decodeAddress,
-  encodeAddress,
   familyOf,
   formatSocketAddress,
   type IpAddressFamily,
   type IpSocketAddress,
   parseSocketAddress,
+  plainAddress,
+  type SocketAddressLike,
   show,
 } from '../rules/address.js';
 import { type Allow, type Policy, policyOf } from '../rules/policy.js';
@@ -18,12 +18,12 @@ import { UdpSocket } from './udp-socket.js';
 
 export interface OpenUdpOptions extends UdpSocketSettings {
   /**
-   * The address to bind: '127.0.0.1:53', '[::1]:53' or an IpSocketAddress. Default: the unspecified address, port 0, of the
-   * remote's family or of both; of IPv4 without either.
+   * The address to bind: '127.0.0.1:53', '[::1]:53', { address: '::1', port: 53 } or an IpSocketAddress. Default: the unspecified
+   * address, port 0, of the remote's family or of both; of IPv4 without either.
    */
-  local?: string | IpSocketAddress | undefined;
+  local?: SocketAddressLike | undefined;
   /** The address to connect to. Then datagrams carry no address of their own, and only this peer is heard. */
-  remote?: string | IpSocketAddress | undefined;
+  remote?: SocketAddressLike | undefined;
   /**
    * The descriptor of a UDP socket that the process has open already, such as one that systemd or a parent passed (3 is the first
    * of LISTEN_FDS). It is taken over: closed with the socket, or where `openUdp` throws; what is no UDP socket of IPv4 or IPv6
@@ -45,7 +45,7 @@ const OWN_OPTIONS = ['local', 'remote', 'fd', 'segmentation', 'allow'];
 
 /**
  * Opens a UDP socket: gives it the options, binds it, connects it where `remote` is given, and returns it with its streams.
- * `[Symbol.dispose]()` drops them all. `openUdpAsync` takes names as well.
+ * `close()` closes them all, as the end of a block does after `using`. `openUdpAsync` takes names as well.
  *
  * Throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
  * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system, `not-supported` for an option
@@ -109,10 +109,10 @@ function openAdopted(
 }
 
 export interface OpenUdpAsyncOptions extends OpenUdpOptions, ResolveOptions {
-  /** As of `openUdp`; HOST of HOST:PORT may be a name. */
-  local?: string | IpSocketAddress | undefined;
-  /** As of `openUdp`; HOST of HOST:PORT may be a name: 'localhost:8125'. */
-  remote?: string | IpSocketAddress | undefined;
+  /** As of `openUdp`; the host may be a name. */
+  local?: SocketAddressLike | undefined;
+  /** As of `openUdp`; the host may be a name: 'localhost:8125', { address: 'localhost', port: 8125 }. */
+  remote?: SocketAddressLike | undefined;
 }
 
 /**
@@ -124,8 +124,8 @@ export interface OpenUdpAsyncOptions extends OpenUdpOptions, ResolveOptions {
 export async function openUdpAsync(options: OpenUdpAsyncOptions = {}): Promise<OpenUdp> {
   checkOptions('openUdpAsync()', options, [...OWN_OPTIONS, 'family', 'lookup']);
   const { family, lookup, ...others } = options;
-  const addresses = (address: string | IpSocketAddress | undefined) =>
-    typeof address === 'string' ? candidatesOf(address, { family, lookup }) : [toAddress(address)];
+  const addresses = (address: SocketAddressLike | undefined) =>
+    address === undefined ? [undefined] : candidatesOf(address, { family, lookup });
   const [locals, remotes] = await Promise.all([addresses(options.local), addresses(options.remote)]);
   const isDual = options.ipv6Only === false;
   const pairs = remotes.flatMap((remote) => locals.map((local) => ({ local, remote })));
@@ -153,9 +153,8 @@ function checkOptions(where: string, options: unknown, others: readonly string[]
 }
 
 /** The address as plain data, which answers the same each time. */
-function toAddress(address: string | IpSocketAddress | undefined): IpSocketAddress | undefined {
-  if (typeof address === 'string') return parseSocketAddress(address);
-  return address === undefined ? undefined : decodeAddress(encodeAddress(address));
+function toAddress(address: SocketAddressLike | undefined): IpSocketAddress | undefined {
+  return address === undefined ? undefined : plainAddress(address);
 }
 
 /** The unspecified address, port 0, of a family; IPv4 without one. */

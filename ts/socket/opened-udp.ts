@@ -139,7 +139,7 @@ export class OpenUdp implements Disposable {
    */
   get pathMtu(): number {
     const result = native.getOption(this.#descriptor.socket, OPTION.pathMtu);
-    if (result < 0) throw optionError('pathMtu', 'IP_MTU, IPV6_MTU', -result);
+    if (result < 0) throw optionError('pathMtu', 'IP_MTU, IPV6_MTU', 'getsockopt', -result);
     return result;
   }
 
@@ -171,7 +171,15 @@ export class OpenUdp implements Disposable {
     return this;
   }
 
-  /** Drops the socket and its streams. */
+  /**
+   * Closes the socket and its streams: whoever waits for them hears of ClosedError, and iterations of `incoming` end. Of what queues
+   * hold, the system takes what it can at once. May be called again.
+   */
+  close(): void {
+    this[Symbol.dispose]();
+  }
+
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void {
     for (const resource of [this.incoming, this.outgoing, this.socket]) resource[Symbol.dispose]();
   }

@@ -2,7 +2,8 @@ import { type Arena, freeArena, type OutgoingDatagram } from '../batch/arena.js'
 import { DatagramWriter } from '../batch/datagram-writer.js';
 import { Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
-import { LAYOUT } from '../native/layout.js';
+import { type Endpoint, endpointOf } from '../native/endpoint.js';
+import { LAYOUT, NO_ADDRESS, SLOT_WORDS } from '../native/layout.js';
 import { native, systemError, WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
 import { forsake } from '../readiness/readiness.js';
@@ -52,8 +53,8 @@ export class OutgoingDatagramStream {
     this.#writeBehind = writeBehind;
   }
 
-  /** Whether the stream was dropped. */
-  get dropped(): boolean {
+  /** Whether the stream was closed, which is to say dropped. */
+  get closed(): boolean {
     return this.#descriptor === undefined;
   }
 
@@ -91,7 +92,7 @@ export class OutgoingDatagramStream {
     if (!this.#unsure && (descriptor.events & WRITABLE) === 0) return true;
     const writable = descriptor.took(native.checkSend(descriptor.socket));
     this.#unsure = writable <= 0;
-    if (writable < 0) throw systemError('check-send', -writable);
+    if (writable < 0) throw systemError('check-send', 'send', -writable, this.#peer);
     // There may be less room than the kernel wakes for, once others have used what was seen here.
     if (writable > 0) descriptor.waits?.hear(WRITABLE);
     return writable > 0;
@@ -217,18 +218,29 @@ export class OutgoingDatagramStream {
     return new Pollable({ event: { descriptor, interest: WRITABLE, granted } });
   }
 
+  /** @internal Whether the socket has a peer, whose refusals are told. */
+  get isConnected(): boolean {
+    return this.#destination.remote !== undefined;
+  }
+
   /**
    * @internal Has the next `checkSend` ask the kernel whether the peer has refused what was sent: an ICMP message comes behind
    * the send that it is about.
    */
   doubt(): void {
-    if (this.#destination.remote !== undefined) this.#unsure = true;
+    if (this.isConnected) this.#unsure = true;
   }
 
   /**
-   * Drops the stream: its pending waits reject, and the socket closes with the last of its owners. Of what its queues hold, and
-   * of small sends that wait for others, the system takes what it can at once; the rest is refused. May be called again.
+   * Closes the stream: its pending waits reject with ClosedError, and the socket closes with the last of its owners. Of what its
+   * queues hold, and of small sends that wait for others, the system takes what it can at once; the rest is refused. May be called
+   * again.
    */
+  close(): void {
+    this[Symbol.dispose]();
+  }
+
+  /** As `close`. */
   [Symbol.dispose](): void {
     const descriptor = this.#descriptor;
     if (descriptor === undefined) return;
@@ -241,6 +253,11 @@ export class OutgoingDatagramStream {
   #live(method: string): Descriptor {
     if (this.#descriptor !== undefined) return this.#descriptor;
     throw new Trap(`${method}: the outgoing-datagram-stream was dropped and cannot be used: open another`);
+  }
+
+  get #peer(): Endpoint | undefined {
+    const { remote } = this.#destination;
+    return remote && endpointOf(remote);
   }
 
   /** Sends the arena's batch, or has it wait for others; how many datagrams were accepted. Throws as `#transmit`. */
@@ -266,6 +283,9 @@ export class OutgoingDatagramStream {
     if (taken !== arena.count) this.#unsure = true;
     if (taken < 0 && isLaterPass) descriptor.took(native.deferError(descriptor.socket, -taken));
     if (taken >= 0 || isLaterPass) return Math.max(taken, 0);
-    throw systemError('send', -taken);
+    // The first datagram was refused.
+    const index = arena.entries[2]!;
+    const endpoint = index === NO_ADDRESS ? this.#peer : endpointOf(arena.slots, index * SLOT_WORDS);
+    throw systemError('send', 'send', -taken, endpoint);
   }
 }

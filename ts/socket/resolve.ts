@@ -1,7 +1,13 @@
 import dns from 'node:dns';
 import { isIP } from 'node:net';
 import { SocketError } from '../errors.js';
-import { type IpAddressFamily, type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
+import {
+  type IpAddressFamily,
+  type IpSocketAddress,
+  parseSocketAddress,
+  type SocketAddressLike,
+  show,
+} from '../rules/address.js';
 
 /** A function that looks names up, as `dns.lookup` of Node.js and the `lookup` option of its sockets have it. */
 export type Lookup = (
@@ -24,31 +30,45 @@ export interface ResolveOptions {
 const NAME = /^(?<host>[^\s:[\]%/*]+):(?<port>\d{1,5})$/;
 
 /**
- * The first address of a text such as `localhost:8125`; an IP address with a port (see `parseSocketAddress`) needs no lookup.
+ * The first address of a text such as `localhost:8125`, or of a name beside a port; an IP address with a port (see
+ * `parseSocketAddress`) needs no lookup.
  *
  * Rejects with SocketError: `invalid-argument` for what is no host with a port, `name-unresolvable` for a name that has no
  * address, `temporary-resolver-failure` where nobody answers.
  */
-export async function resolveSocketAddress(text: string, options: ResolveOptions = {}): Promise<IpSocketAddress> {
-  return (await candidatesOf(text, options))[0]!;
+export async function resolveSocketAddress(
+  address: SocketAddressLike,
+  options: ResolveOptions = {},
+): Promise<IpSocketAddress> {
+  return (await candidatesOf(address, options))[0]!;
 }
 
-/** All addresses of a text, in the order of the lookup; one at least. */
-export async function candidatesOf(text: string, { family, lookup }: ResolveOptions): Promise<IpSocketAddress[]> {
+/** All addresses of what names one, in the order of the lookup; one at least. */
+export async function candidatesOf(
+  address: SocketAddressLike,
+  { family, lookup }: ResolveOptions,
+): Promise<IpSocketAddress[]> {
   if (family !== undefined && family !== 'ipv4' && family !== 'ipv6')
     throw new TypeError(`a family is 'ipv4' or 'ipv6', got ${show(family)}: leave it out for either`);
+  const { given, text } = readOnce(address);
   const named = nameAndPort(text);
-  if (named === undefined) return [parseSocketAddress(text)];
+  if (named === undefined) return [parseSocketAddress(given)];
   const { host, port } = named;
   const found = await lookUp(host, lookup ?? dns.lookup, family);
-  return found.map((address) =>
-    parseSocketAddress(isIP(address) === 6 ? `[${address}]:${port}` : `${address}:${port}`),
-  );
+  return found.map((one) => parseSocketAddress({ address: one, port }));
+}
+
+/** What was given, with a host and a port read once, and as text where it may name a host. */
+function readOnce(address: SocketAddressLike): { given: SocketAddressLike; text: string } {
+  if (typeof address === 'string') return { given: address, text: address };
+  const { address: host, port } = Object(address) as { address?: unknown; port?: unknown };
+  if (typeof host !== 'string') return { given: address, text: '' };
+  return { given: { address: host, port: port as number }, text: typeof port === 'number' ? `${host}:${port}` : '' };
 }
 
 /** The name and the port of a text such as `localhost:8125`; undefined of what has no name, such as an address. */
-export function nameAndPort(text: unknown): { host: string; port: number } | undefined {
-  const { host, port } = (typeof text === 'string' ? NAME.exec(text)?.groups : undefined) ?? {};
+export function nameAndPort(text: string): { host: string; port: number } | undefined {
+  const { host, port } = NAME.exec(text)?.groups ?? {};
   // Names do not end with a number (RFC 3696, 2), which an address does that is not quite one.
   if (host === undefined || /(^|\.)\d+$/.test(host) || Number(port) > 65_535) return undefined;
   return { host, port: Number(port) };
@@ -57,23 +77,20 @@ export function nameAndPort(text: unknown): { host: string; port: number } | und
 function lookUp(host: string, lookup: Lookup, family: IpAddressFamily | undefined): Promise<string[]> {
   const number = family === undefined ? 0 : family === 'ipv4' ? 4 : 6;
   return new Promise((resolve, reject) => {
-    const refuse = (code: string, isTemporary = false) =>
-      reject(
-        new SocketError(
-          isTemporary ? 'temporary-resolver-failure' : 'name-unresolvable',
-          `looking up ${show(host)} failed (${code}): check the name, or give an address`,
-          code,
-        ),
-      );
+    const refuse = ({ code, errno, syscall, message }: Partial<NodeJS.ErrnoException>) => {
+      const payload = code === 'EAI_AGAIN' ? 'temporary-resolver-failure' : 'name-unresolvable';
+      const text = `looking up ${show(host)} failed (${code ?? message}): check the name, or give an address`;
+      reject(new SocketError(payload, text, { code, errno, syscall }));
+    };
     lookup(host, { all: true, family: number }, (error, answer) => {
       if (error) {
-        refuse(error.code ?? error.message, error.code === 'EAI_AGAIN');
+        refuse(error);
         return;
       }
       const all = typeof answer === 'string' ? [answer] : answer.map(({ address }) => address);
       const fitting = all.filter((address) => (number === 0 ? isIP(address) !== 0 : isIP(address) === number));
       if (fitting.length > 0) resolve(fitting);
-      else refuse('ENOTFOUND');
+      else refuse({ code: 'ENOTFOUND' });
     });
   });
 }

@@ -1,7 +1,7 @@
 import { clearImmediate, setImmediate } from 'node:timers';
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout } from 'node:timers/promises';
 import type { OutgoingDatagram } from '../batch/arena.js';
-import { AbortError, SocketError } from '../errors.js';
+import { AbortError, ClosedError, SocketError } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
 import { Turn } from '../readiness/turn.js';
 import { show } from '../rules/address.js';
@@ -24,11 +24,13 @@ export interface SendAllOptions {
  * Returns how many were accepted: all.
  *
  * Stops at the first error of the stream, unless `onError` is given, or of the iterable, and rejects with it; `accepted` on the
- * error tells how many datagrams were accepted before. An abort rejects with AbortError. Datagrams of an asynchronous iterable are sent when a
- * batch is full or the source has none ready, so a slow source delays nothing.
+ * error tells how many datagrams were accepted before. An abort rejects with AbortError, a stream that is closed meanwhile with
+ * ClosedError. Datagrams of an asynchronous iterable are sent when a batch is full or the source has none ready, so a slow source
+ * delays nothing.
  *
- * A peer's refusal comes behind the datagrams that it refuses. Hence a connected stream is asked once more at the end: a
- * refusal that is there by then rejects with it, `connection-refused`, and `accepted` tells of all.
+ * A peer's refusal comes behind the datagrams that it refuses. Hence a connected stream is asked once more at the end, a turn of
+ * the event loop later: a refusal that is there by then rejects with it, ECONNREFUSED, and `accepted` tells of all. Of this machine
+ * it is there; another's may come later, and is told by whatever call comes next.
  */
 export async function sendAll(
   outgoing: OutgoingDatagramStream,
@@ -45,7 +47,7 @@ export async function sendAll(
     if (Symbol.asyncIterator in datagrams) await loop.drain(datagrams[Symbol.asyncIterator]());
     else for (const datagram of datagrams) if (loop.add(datagram)) await loop.flush();
     await loop.flush();
-    loop.askOnceMore();
+    await loop.askOnceMore();
     return loop.accepted;
   } catch (error) {
     // What an iterable gave before it failed goes out, as if one by one.
@@ -100,7 +102,7 @@ class SendLoop {
   async flush(): Promise<void> {
     try {
       while (this.#batch.length > 0) {
-        this.#throwIfAborted();
+        this.#throwIfEnded();
         if (!this.#check()) await this.#writable();
         else if (this.#send() > 0n) this.#refusals = 0;
         else if (++this.#refusals > 1) await setTimeout(PAUSE_MS);
@@ -113,9 +115,12 @@ class SendLoop {
     }
   }
 
-  /** Throws the error that the peer has left since the last send. */
-  askOnceMore(): void {
-    if (this.accepted === 0n) return;
+  /** Throws the error that the peer has left since the last send, or has `onError` hear of it. */
+  async askOnceMore(): Promise<void> {
+    if (this.accepted === 0n || !this.#outgoing.isConnected) return;
+    await nextTurn();
+    // Closed behind the last of them: nothing is left to ask.
+    if (this.#outgoing.closed) return;
     this.#outgoing.doubt();
     this.#check();
   }
@@ -190,8 +195,8 @@ class SendLoop {
       } catch (error) {
         if (this.#options.onError === undefined || !(error instanceof SocketError)) throw error;
         // One that comes again at once is not the peer's: the system cannot be asked.
-        if (error.errno === told) throw error;
-        told = error.errno;
+        if (error.code === told) throw error;
+        told = error.code;
         this.#options.onError(error, undefined);
       }
     }
@@ -222,6 +227,12 @@ class SendLoop {
 
   async #writable(): Promise<void> {
     await this.#outgoing.subscribe().wait({ signal: this.#options.signal });
+  }
+
+  #throwIfEnded(): void {
+    this.#throwIfAborted();
+    if (this.#outgoing.closed)
+      throw new ClosedError('sendAll(): the stream was closed while datagrams were left to send');
   }
 
   #throwIfAborted(): void {

@@ -1,5 +1,6 @@
 import { SocketError, Trap } from '../errors.js';
 import { Descriptor } from '../native/descriptor.js';
+import { endpointOf } from '../native/endpoint.js';
 import { newSlot, type Slot } from '../native/layout.js';
 import { native, OPTION, READABLE, WRITABLE } from '../native/native.js';
 import { forsake } from '../readiness/readiness.js';
@@ -46,6 +47,7 @@ export abstract class Socket implements Disposable {
       throw new SocketError(
         'not-supported',
         `${operation}: a family is 'ipv4' or 'ipv6', got ${show(family)}: name one`,
+        { code: 'EAFNOSUPPORT' },
       );
     }
     this.descriptor = options.adopted ?? new Descriptor(family === 'ipv4' ? 4 : 6);
@@ -56,7 +58,12 @@ export abstract class Socket implements Disposable {
     if (options.segmentation === false) native.setOption(this.descriptor.socket, OPTION.segmentation, 0);
   }
 
-  /** Drops the socket; streams that live on keep it open. May be called again. */
+  /** Closes the socket, and so drops it; streams that live on keep it open. May be called again. */
+  close(): void {
+    this[Symbol.dispose]();
+  }
+
+  /** As `close`. */
   [Symbol.dispose](): void {
     if (this.#dropped) return;
     forsake(this.descriptor, READABLE | WRITABLE);
@@ -79,6 +86,7 @@ export abstract class Socket implements Disposable {
       throw new SocketError(
         'access-denied',
         `${operation}: no "bind" rule of the policy covers the address, got ${formatSocketAddress(judged)}: allow it`,
+        endpointOf(slot),
       );
     }
   }

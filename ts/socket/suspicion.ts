@@ -16,10 +16,10 @@ export class Suspicion {
   /** Whether the error that a send met is certain to be its first datagram's. If not, the datagram is to be tried again. */
   confirms(error: SocketError): boolean {
     // A rule's refusal comes from no system.
-    if (error.errno === undefined) return true;
+    if (error.syscall === undefined) return true;
     const former = this.#error;
     this.#error = former === undefined ? error : undefined;
-    if (former !== undefined && former.errno !== error.errno) this.#hear(former);
+    if (former !== undefined && former.code !== error.code) this.#hear(former);
     return former !== undefined;
   }
 

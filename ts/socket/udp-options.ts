@@ -1,6 +1,6 @@
 import { SocketError } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
-import { native, OPTION } from '../native/native.js';
+import { native, OPTION, systemFacts } from '../native/native.js';
 import { show } from '../rules/address.js';
 import { interfaceIndex } from '../rules/interface.js';
 
@@ -246,14 +246,14 @@ export function setOption(descriptor: Descriptor, name: Name, value: unknown): n
 
 function set(where: string, descriptor: Descriptor, name: Name, value: number): void {
   const result = native.setOption(descriptor.socket, ROWS[name].option, value);
-  if (result < 0) throw optionError(where, ROWS[name].system, -result);
+  if (result < 0) throw optionError(where, ROWS[name].system, 'setsockopt', -result);
 }
 
 /** Reads an option of an open socket. */
 export function getOption(descriptor: Descriptor, name: Name): unknown {
   const { option, kind, system } = ROWS[name];
   const result = native.getOption(descriptor.socket, option);
-  if (result < 0) throw optionError(name, system, -result);
+  if (result < 0) throw optionError(name, system, 'getsockopt', -result);
   return kind.decode(result);
 }
 
@@ -270,17 +270,18 @@ const REMEDIES: Record<string, string> = {
   EPERM: 'the process may not: it takes a privilege, such as CAP_NET_RAW',
 };
 
-/** The error for an error number of the system; `system` is its name of the option. */
-export function optionError(where: string, system: string, errno: number): SocketError {
-  const { code, name, message } = native.errorInfo(errno);
-  if (code === 'not-supported') {
-    return new SocketError(
-      code,
-      `${where}: ${process.platform} has no ${system} for such a socket (${name}): leave it out here`,
-      name,
-    );
+/** The error for an error number of the system, from that call; `system` is its name of the option. */
+export function optionError(
+  where: string,
+  system: string,
+  syscall: 'getsockopt' | 'setsockopt',
+  errno: number,
+): SocketError {
+  const { payload, text, facts } = systemFacts(syscall, errno);
+  if (payload === 'not-supported') {
+    const lack = `${process.platform} has no ${system} for such a socket (${facts.code}): leave it out here`;
+    return new SocketError(payload, `${where}: ${lack}`, facts);
   }
-  const remedy = REMEDIES[name];
-  const text = `${where}: ${system}: the system answered ${name} (${message})`;
-  return new SocketError(code, remedy === undefined ? text : `${text}: ${remedy}`, name);
+  const remedy = REMEDIES[facts.code];
+  return new SocketError(payload, `${where}: ${system}: ${text}${remedy === undefined ? '' : `: ${remedy}`}`, facts);
 }

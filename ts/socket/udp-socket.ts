@@ -3,7 +3,13 @@ import type { Descriptor } from '../native/descriptor.js';
 import type { Slot } from '../native/layout.js';
 import { OPTION, READABLE, WRITABLE } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
-import { decodeAddress, encodeAddress, type IpAddressFamily, type IpSocketAddress } from '../rules/address.js';
+import {
+  decodeAddress,
+  encodeAddress,
+  type IpAddressFamily,
+  type IpSocketAddress,
+  type SocketAddressLike,
+} from '../rules/address.js';
 import { IncomingDatagramStream } from './incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { Socket, type SocketOptions } from './socket.js';
@@ -60,7 +66,7 @@ export class UdpSocket extends Socket {
    * Throws SocketError: `invalid-argument` for an address of another family, `invalid-state` where the socket is bound,
    * `concurrency-conflict` where a bind is in progress, `access-denied` where no `bind` rule covers the address.
    */
-  startBind(local: IpSocketAddress): void {
+  startBind(local: SocketAddressLike): void {
     // First, since a getter of the address may use the socket; from here on there is the slot alone.
     const slot = encodeAddress(local);
     this.live('startBind');
@@ -100,11 +106,11 @@ export class UdpSocket extends Socket {
    * WIT: "only the most recently returned pair of streams will be operational. Implementations may trap if the streams
    * returned by a previous invocation haven't been dropped yet before calling `stream` again."
    */
-  stream(remote?: IpSocketAddress): [IncomingDatagramStream, OutgoingDatagramStream] {
+  stream(remote?: SocketAddressLike): [IncomingDatagramStream, OutgoingDatagramStream] {
     // First, since a getter of the address may use the socket; from here on there is the slot alone.
     const slot = remote === undefined || remote === null ? undefined : encodeAddress(remote);
     const descriptor = this.live('stream');
-    if (this.#streams?.some((stream) => !stream.dropped)) {
+    if (this.#streams?.some((stream) => !stream.closed)) {
       throw new Trap('stream(): the streams of an earlier stream() are not dropped: drop both before the next one');
     }
     if (!this.#bound)
@@ -143,6 +149,7 @@ export class UdpSocket extends Socket {
     throw new SocketError(
       'invalid-state',
       'remote-address: the socket streams to no one peer: call stream with an address',
+      { code: 'ENOTCONN' },
     );
   }
 

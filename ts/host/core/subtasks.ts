@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from 'node:timers';
 import { type Arena, freeArena } from '../../batch/arena.js';
 import { IncomingBatch } from '../../batch/incoming-batch.js';
-import { SocketError, Trap } from '../../errors.js';
+import { asTrap, SocketError, Trap } from '../../errors.js';
 import { LAYOUT } from '../../native/layout.js';
 import { millisecondsUntil } from '../../readiness/moment.js';
 import { Turn } from '../../readiness/turn.js';
@@ -352,7 +352,7 @@ export class Subtasks {
   }
 
   #fail(error: Error): void {
-    this.#broken ??= error;
+    this.#broken ??= asTrap(error) as Error;
     for (const set of this.#sets.values()) set.wake();
   }
 
