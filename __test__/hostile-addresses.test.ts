@@ -255,7 +255,7 @@ describe('addresses that are none', () => {
       () => other.socket.stream(address),
     ]) {
       const error = thrownBy(call) as SocketError;
-      expect(error.code).toBe('invalid-argument');
+      expect(error.payload).toBe('invalid-argument');
       expect(error.message).toMatch(/ got /);
     }
     expect(writer.pending).toBe(0);

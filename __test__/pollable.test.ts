@@ -62,7 +62,7 @@ describe.skipIf(noNamespaces)(`waiting while the send buffer is full ${noNamespa
   });
 
   it('one abort and one drop leave the other waits alone', async () => {
-    expect(await inSlowNamespace('several')).toEqual(['AbortError', 'ready', 'Trap']);
+    expect(await inSlowNamespace('several')).toEqual(['AbortError', 'ready', 'ClosedError']);
   });
 
   it('waits on end are one call of the addon, or one each by the polling thread, with the loop free meanwhile, no timer and no thread', async () => {

@@ -352,7 +352,7 @@ describe('names', () => {
     expect(textOf(udp)).toMatch(/^127\.0\.0\.1:/);
     const { lookup: one } = lookupOf('192.0.2.1');
     await expect(openUdpAsync({ local: 'there.example:0', lookup: one })).rejects.toMatchObject({
-      code: 'address-not-bindable',
+      payload: 'address-not-bindable',
     });
   });
 
@@ -372,15 +372,15 @@ describe('names', () => {
   ])('a lookup that fails with %s is %s', async (code, expected) => {
     const { lookup } = lookupOf(undefined, Object.assign(new Error('failed'), { code }));
     await expect(openUdpAsync({ remote: 'a.example:7', lookup })).rejects.toMatchObject({
-      code: expected,
-      errno: code,
+      payload: expected,
+      code,
     });
   });
 
   it('a name without an address of the family is name-unresolvable', async () => {
     const { lookup } = lookupOf([{ address: '::1', family: 6 }]);
     await expect(resolveSocketAddress('a.example:7', { lookup, family: 'ipv4' })).rejects.toMatchObject({
-      code: 'name-unresolvable',
+      payload: 'name-unresolvable',
     });
     await expect(resolveSocketAddress('a.example:7', { family: 'inet' as never })).rejects.toThrow(TypeError);
   });

@@ -94,7 +94,7 @@ async function collect(open) {
 
 const started = performance.now();
 for (let i = 0; i < names.length; i += BATCH) await ask(names.slice(i, i + BATCH));
-udp[Symbol.dispose]();
+udp.close();
 for (const [name, address] of addresses) console.log(name, address);
 const { batches, again } = statistics;
 console.error(

@@ -12,5 +12,5 @@ try {
   if (!(error instanceof SocketError)) throw error;
   console.error(`${error.code} after ${error.accepted} datagrams: ${error.message}`);
 } finally {
-  udp[Symbol.dispose]();
+  udp.close();
 }

@@ -25,5 +25,5 @@ async function* messages() {
 
 const udp = openUdp({ remote: server });
 const accepted = await sendAll(udp.outgoing, messages());
-udp[Symbol.dispose]();
+udp.close();
 console.error(`${accepted} messages sent`);

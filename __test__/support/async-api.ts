@@ -1,5 +1,6 @@
 import { caseOf, ERROR_CASES, type ErrorCase } from '../../dist/errors.js';
 import {
+  ClosedError,
   createHost,
   type HostOptions,
   type IpAddressFamily,
@@ -67,8 +68,11 @@ function caseOfVariant(error: unknown): ErrorCase | undefined {
   return (tag === 'other') === (typeof val === 'string' && val.length > 0) ? tag : undefined;
 }
 
-/** The case of error-code that a call gives, be it at once or later, or 'trap', or 'ok'. */
-export async function outcomeOf(entrance: AsyncEntrance, call: () => unknown): Promise<ErrorCase | 'trap' | 'ok'> {
+/** The case of error-code that a call gives, be it at once or later, or 'trap', 'closed', or 'ok'. */
+export async function outcomeOf(
+  entrance: AsyncEntrance,
+  call: () => unknown,
+): Promise<ErrorCase | 'trap' | 'closed' | 'ok'> {
   try {
     await call();
     return 'ok';
@@ -76,6 +80,7 @@ export async function outcomeOf(entrance: AsyncEntrance, call: () => unknown): P
     const name = entrance.caseOf(error);
     if (name !== undefined) return name;
     if (error instanceof WebAssembly.RuntimeError) return 'trap';
+    if (error instanceof ClosedError) return 'closed';
     throw error;
   }
 }
@@ -118,7 +123,7 @@ function openObjects(options: Options = {}): AsyncApi {
           const member = Reflect.get(socket, key);
           return typeof member === 'function' ? member.bind(socket) : member;
         },
-      }) as unknown as AsyncSocket;
+      }) as unknown as unknown as AsyncSocket;
     },
     get refused() {
       return host.refused;
@@ -233,7 +238,7 @@ function openCore(options: Options = {}): AsyncApi {
   return {
     create(family) {
       const at = attempt(create, 4, FAMILIES.indexOf(family));
-      return new CoreSocket(guest.view.getUint32(at, true)) as AsyncSocket;
+      return new CoreSocket(guest.view.getUint32(at, true)) as unknown as AsyncSocket;
     },
     get refused() {
       return host.refused;

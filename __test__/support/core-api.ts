@@ -52,7 +52,7 @@ class GuestSide extends GuestBlocks {
       this.view.setUint32(at + 4, data.length, true);
       this.view.setUint8(at + 8, remoteAddress === undefined ? 0 : 1);
       this.bytes.fill(0xee, at + 9, at + 44);
-      if (remoteAddress !== undefined) this.writeAddress(remoteAddress, at + 12);
+      if (remoteAddress !== undefined) this.writeAddress(remoteAddress as IpSocketAddress, at + 12);
     }
     return pointer;
   }

@@ -15,7 +15,7 @@ export function thrownBy(call: () => unknown): unknown {
 
 /** The error-code of what was thrown; undefined where it has none. */
 export function codeOf(error: unknown): string | undefined {
-  return error instanceof SocketError ? error.code : undefined;
+  return error instanceof SocketError ? error.payload : undefined;
 }
 
 /** What a call returns, or the error-code that it throws; other errors fly on. */
@@ -23,7 +23,7 @@ export function outcome<T>(call: () => T): T | string {
   try {
     return call();
   } catch (error) {
-    if (error instanceof SocketError) return error.code;
+    if (error instanceof SocketError) return error.payload;
     throw error;
   }
 }

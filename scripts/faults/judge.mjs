@@ -41,9 +41,10 @@ export function judge(
 function wrongWith({ operation, isSocketError, name, message, code, errno: told }, errno) {
   const found = [];
   if (!isSocketError) return [`${operation}: no SocketError, but ${name}: ${message}`];
-  // An error that has no name in the table is told by its number.
-  const number = `error ${os.constants.errno[errno]}`;
-  if (told !== errno && told !== number) found.push(`${operation}: refused with ${errno}, told of ${told ?? message}`);
+  // Two names may have one number; one that nobody has a name for is told by it.
+  const number = os.constants.errno[errno];
+  if (os.constants.errno[told] !== number && told !== `error ${number}`)
+    found.push(`${operation}: refused with ${errno}, told of ${told ?? message}`);
   // EAGAIN of connect(2) is a lack of ports or routes, not a call to make later.
   const isHidden = errno === 'EINTR' || (errno === 'EAGAIN' && !['openUdp', 'stream'].includes(operation));
   if (isHidden) found.push(`${operation}: ${errno} is told as ${code}`);

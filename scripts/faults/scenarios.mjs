@@ -35,8 +35,15 @@ export class Log {
   }
 
   note(operation, error) {
-    const { name, message, code, errno } = error;
-    this.errors.push({ operation, name, message, code, errno, isSocketError: error instanceof api.SocketError });
+    const { name, message, payload, code } = error;
+    this.errors.push({
+      operation,
+      name,
+      message,
+      code: payload,
+      errno: code,
+      isSocketError: error instanceof api.SocketError,
+    });
   }
 }
 
@@ -210,7 +217,7 @@ function refusing(host) {
         try {
           return body();
         } catch (error) {
-          if (error.code !== 'connection-refused') throw error;
+          if (error.payload !== 'connection-refused') throw error;
           told += 1;
         }
       });

@@ -171,11 +171,11 @@ export class Round {
 
   async #iterate(station) {
     const { incoming } = station;
-    while (!incoming.dropped) {
+    while (!incoming.closed) {
       try {
         for await (const batch of incoming) if (batch.length === 0) throw new Broken('a batch of none');
       } catch (error) {
-        if (!(error instanceof SocketError && error.code === 'connection-refused')) throw error;
+        if (!(error instanceof SocketError && error.payload === 'connection-refused')) throw error;
       }
     }
   }
@@ -184,7 +184,7 @@ export class Round {
     const { incoming } = station;
     for (;;) {
       await incoming.subscribe().wait();
-      if (incoming.dropped) return;
+      if (incoming.closed) return;
       station.receive(1);
     }
   }
@@ -193,7 +193,7 @@ export class Round {
     const { incoming } = station;
     for (;;) {
       await poll.wait([incoming.subscribe()]);
-      if (incoming.dropped) return;
+      if (incoming.closed) return;
       station.receive(3, this.#batch);
     }
   }

@@ -39,8 +39,8 @@ export class Station {
       return true;
     } catch (error) {
       if (!(error instanceof SocketError)) throw error;
-      const isRefusal = error.code === 'connection-refused' && this.peer !== undefined;
-      if (!isRefusal && !codes.includes(error.code)) throw new Broken(`station ${this.number}: ${error.message}`);
+      const isRefusal = error.payload === 'connection-refused' && this.peer !== undefined;
+      if (!isRefusal && !codes.includes(error.payload)) throw new Broken(`station ${this.number}: ${error.message}`);
       return false;
     }
   }
@@ -81,7 +81,7 @@ export class Station {
     const channel = this.world.channelOf(this);
     const onError = (error, refused) => {
       if (refused !== undefined) channel.told(channel.given[refused.index], error);
-      else if (error.code !== 'connection-refused') throw new Broken(`a queue tells ${error.message}`);
+      else if (error.payload !== 'connection-refused') throw new Broken(`a queue tells ${error.message}`);
     };
     this.queueChannel = channel;
     this.queue = this.outgoing.queue({ onError });

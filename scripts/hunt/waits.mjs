@@ -1,5 +1,5 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { Trap } from '../../dist/index.js';
+import { ClosedError } from '../../dist/index.js';
 import { Broken } from './channel.mjs';
 
 /** How long something that is ready may take to wake who waits for it, in milliseconds: a busy machine takes a while. */
@@ -24,7 +24,7 @@ class Wait {
   #end(error) {
     this.isPending = false;
     if (error === undefined) return;
-    if ((this.isAborted && error.name === 'AbortError') || (this.isDropped && error instanceof Trap)) return;
+    if ((this.isAborted && error.name === 'AbortError') || (this.isDropped && error instanceof ClosedError)) return;
     this.wrong = error;
   }
 
@@ -45,7 +45,7 @@ export function noteDropped(socket) {
 }
 
 function isDropped(resource) {
-  return resource.dropped ?? droppedSockets.has(resource);
+  return resource.closed ?? droppedSockets.has(resource);
 }
 
 /** The answers of the look that goes on: each resource is asked once. */

@@ -3,7 +3,7 @@ import { CoreFront, ObjectFront } from './fronts.mjs';
 import { ModelSocket } from './model.mjs';
 import { ALLOWED, addon, PAYLOADS, TOO_LARGE } from './world.mjs';
 
-const { AbortError, poll, SocketError, sendAll, Trap } = await import('../../dist/index.js');
+const { AbortError, ClosedError, poll, SocketError, sendAll, Trap } = await import('../../dist/index.js');
 
 /** The most that a check grants. */
 const FULL = 1024;
@@ -551,7 +551,7 @@ export class Operations {
   /** Whether a wait may have ended with that error. */
   #woke(wait, error) {
     if (error instanceof AbortError && wait.controller?.signal.aborted) return;
-    if (error instanceof Trap && wait.dropped) return;
+    if ((error instanceof ClosedError || error instanceof Trap) && wait.dropped) return;
     if (error instanceof SocketError && REFUSED_WATCHES.includes(error.payload) && this.#refusals > 0) return;
     this.unexpected(new Error(`a wait ended with ${error.stack}`));
   }

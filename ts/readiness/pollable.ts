@@ -1,9 +1,9 @@
-import { AbortError, Trap } from '../errors.js';
+import { AbortError, ClosedError, Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { native, systemError } from '../native/native.js';
 import { show } from '../rules/address.js';
 import { millisecondsUntil } from './moment.js';
-import { awaitEvent, type SocketEvent, whenReady } from './readiness.js';
+import { awaitEvent, CLOSED_MEANWHILE, type SocketEvent, whenReady } from './readiness.js';
 
 /** What a pollable waits for: a moment, an event of a socket, or first the one and then the other. */
 export interface Source {
@@ -124,10 +124,19 @@ function isSignal(value: unknown): value is AbortSignal {
 
 /** Resolves with the indexes of the ready sources once there is one. */
 async function whenAny(sources: readonly Source[], signal?: AbortSignal): Promise<Uint32Array> {
-  for (;;) {
-    const ready = pollOnce(sources, 0);
+  for (let isAgain = false; ; isAgain = true) {
+    const ready = isAgain ? pollAgain(sources) : pollOnce(sources, 0);
     if (ready.length > 0) return ready;
     await anyOf(sources, signal);
+  }
+}
+
+/** Asks again, behind a wait: what was closed meanwhile was closed under it. */
+function pollAgain(sources: readonly Source[]): Uint32Array {
+  try {
+    return pollOnce(sources, 0);
+  } catch (error) {
+    throw error instanceof Trap ? new ClosedError(CLOSED_MEANWHILE, { cause: error }) : error;
   }
 }
 

@@ -238,11 +238,11 @@ export function keepAlive(descriptor: Descriptor, isKept: boolean): void {
   (descriptor.waits as Waits | undefined)?.quieten();
 }
 
+/** What a wait hears of that is pending when its resource is closed. */
+export const CLOSED_MEANWHILE = 'wait(): the socket or its stream was closed while this wait was pending';
+
 /** Ends the waits for exactly those events of a socket: the resource that they wait for is about to be closed. */
 export function forsake(descriptor: Descriptor, interest: number): void {
   if (descriptor.waits === undefined) return;
-  waitsOf(descriptor).fail(
-    interest,
-    new ClosedError('wait(): the socket or its stream was closed while this wait was pending'),
-  );
+  waitsOf(descriptor).fail(interest, new ClosedError(CLOSED_MEANWHILE));
 }

@@ -13,8 +13,8 @@ import { Batches } from './batches.js';
 /** `incoming-datagram` of wasi:sockets/udp. */
 export interface IncomingDatagram {
   /**
-   * The payload, as it was sent: 0 to 65,527 bytes. Small ones share their memory, as Buffers of Node.js's pool do: who keeps one
-   * keeps 8 KiB at most.
+   * The payload, as it was sent: 0 to 65,527 bytes. Small ones share their memory, as small Buffers of Node.js do: who keeps one
+   * keeps 8 KiB, or Node.js's own pool (`Buffer.poolSize`), and not the batch.
    */
   data: Buffer;
   /** The source; as text its host and port. Datagrams of one source that follow each other share the object. */
@@ -31,7 +31,7 @@ export interface Sources {
   readonly onRefused?: ((count: number) => void) | undefined;
 }
 
-/** Bytes of the memory that small datagrams share, which is as much as Node.js's own pool has (`Buffer.poolSize`). */
+/** Bytes of the memory that small datagrams share, which is what Node.js's pool of small Buffers has by default. */
 const BLOCK_BYTES = 8192;
 
 /** The most datagrams of one call. */
