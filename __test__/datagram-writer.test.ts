@@ -45,7 +45,7 @@ describe.each(FAMILIES)('the writer over $family', (familyCase) => {
 
   it('refuses what send refuses, and commits nothing then', () => {
     expect(() => write('no', parseSocketAddress(`${familyCase.loopback}:0`))).toThrow(SocketError);
-    expect(() => writer.commit(1)).toThrow(/needs the remoteAddress/);
+    expect(() => writer.commit(1)).toThrow(/needs the remote address/);
     expect(() => writer.commit(familyCase.largest + 1, receiver.address)).toThrow(/datagram|carries at most/);
     for (const length of [-1, 0.5, Number.NaN, writer.bytes.length + 1]) {
       expect(() => writer.commit(length, receiver.address)).toThrow(RangeError);
