@@ -51,13 +51,10 @@ export class Descriptor {
   static adopt(operation: string, descriptor: number): Descriptor {
     const socket = native.takeOver(descriptor);
     if (socket < 0) {
-      const { code, message, errno } = systemError(operation, -socket);
-      const remedy = NO_UDP[errno!];
-      throw new SocketError(
-        code,
-        remedy === undefined ? message : `${operation}: descriptor ${descriptor} ${remedy}`,
-        errno,
-      );
+      const error = systemError(operation, 'open', -socket);
+      const remedy = NO_UDP[error.code];
+      if (remedy === undefined) throw error;
+      throw new SocketError(error.payload, `${operation}: descriptor ${descriptor} ${remedy}`, error);
     }
     const family = native.family(socket);
     const adopted = new Descriptor(family, socket);
