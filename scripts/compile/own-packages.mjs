@@ -4,7 +4,7 @@ import esbuild from 'esbuild';
 
 /** What the command takes of packages, by their names. */
 const PACKAGES = {
-  commander: ['Command', 'CommanderError', 'InvalidArgumentError', 'Option'],
+  commander: ['Argument', 'Command', 'CommanderError', 'InvalidArgumentError', 'Option'],
   'cli-progress': ['SingleBar'],
 };
 
