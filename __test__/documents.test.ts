@@ -4,14 +4,14 @@ import { expect, it } from 'vitest';
 const root = new URL('../', import.meta.url);
 const read = (file: string) => readFileSync(new URL(file, root), 'utf8');
 
-it('docs/conformance.md names tests that there are', () => {
+it.each(['docs/conformance.md', 'docs/features.md'])('%s names tests that there are', (file) => {
   const sources = readdirSync(new URL('__test__/', root))
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => read(`__test__/${file}`).replaceAll("\\'", "'"))
     .join('\n');
-  const rows = read('docs/conformance.md')
+  const rows = read(file)
     .split('\n')
-    .filter((line) => line.startsWith('| ') && !line.startsWith('| ---') && !line.endsWith('| test |'));
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| ---') && !/test \|$/.test(line));
   const titles = rows.flatMap((row) => {
     const cell = row.split(' | ').at(-1)!;
     return [...cell.matchAll(/`([^`]+)`/g)].map(([, title]) => title!);

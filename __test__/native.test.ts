@@ -16,7 +16,8 @@ describe('arguments of the addon', () => {
 
   it('100,000 calls of every export with anything: an Error or an answer, and the process lives on', async () => {
     const result = await runFixture<Record<string, number | unknown[]>>('native-hostile.mjs');
-    expect(result).toMatchObject({ functions: 27, wrong: [], leaked: 0, stillWorks: true });
+    const functions = Object.values(native).filter((value) => typeof value === 'function').length;
+    expect(result).toMatchObject({ functions, wrong: [], leaked: 0, stillWorks: true });
     expect(result.calls).toBeGreaterThan(90_000);
     expect(result.refused).toBeGreaterThan(60_000);
   });
@@ -56,7 +57,7 @@ describe('arguments of the addon', () => {
       () => any.send(socket, detached, table, 0, 0),
       /^payload must be an ArrayBuffer, not .*detached/,
     ],
-    ['a short table', () => any.send(socket, payload, new ArrayBuffer(12), 0, 0), /^a table has 49152 bytes, got 12$/],
+    ['a short table', () => any.send(socket, payload, new ArrayBuffer(12), 0, 0), /^a table has 81920 bytes, got 12$/],
     [
       'one buffer twice',
       () => any.receive(socket, table, table, 1),
@@ -74,7 +75,7 @@ describe('arguments of the addon', () => {
     ],
     ['an empty slot', () => any.bind(socket, new Uint8Array(32)), /^slot must hold an address: family 4 or 6/],
     ['a family of 5', () => any.open(5), /^family must be 4 or 6, got 5$/],
-    ['an unknown option', () => any.getOption(socket, 17), /^option must be an integer from 1 to 16, got 17$/],
+    ['an unknown option', () => any.getOption(socket, 99), /^option must be an integer from 1 to \d+, got 99$/],
     ['an interest of 8', () => any.watch(socket, 8), /^interest must be an integer from 0 to 7, got 8$/],
     [
       'a list that ends early',

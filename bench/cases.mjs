@@ -70,6 +70,20 @@ function receiving({ size, runs }) {
   return { kind: 'receive', name, receivers, size, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
 }
 
+/** Sending with a source and an ECN chosen for each datagram, beside sending without. */
+function routed({ gro }) {
+  const load = { sizes: [64], batch: 256, connected: false, destinations: 1, family: 4, gro, link: 'lo' };
+  const name = `64 B, batch 256, with source and ECN, ${gro ? 'GRO' : 'plain'}`;
+  return { kind: 'send', name, senders: ['send-route', 'send'], ...load };
+}
+
+/** Receiving with packet info and traffic classes told, beside receiving without. */
+function told({ runs }) {
+  const name = `receive 64 B with packet info and class, burst 128, ${runs ? 'sent as runs' : 'sent one by one'}`;
+  const receivers = ['receive-info', 'receive', 'receiveInto-info', 'receiveInto', 'recvmmsg-gro-info', 'recvmmsg-gro'];
+  return { kind: 'receive', name, receivers, size: 64, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
+}
+
 /**
  * A case of a guest component that sends, one datagram after the other where its payloads lie in its memory. Batches of one are
  * what wasi-libc's sendto makes: a permit and a list of one for each.
@@ -148,6 +162,11 @@ const runs1200 = receiving({ size: 1200, runs: true });
 const plainly64 = receiving({ size: 64, runs: false });
 const plainly1200 = receiving({ size: 1200, runs: false });
 
+const routedPlain = routed({ gro: false });
+const routedGro = routed({ gro: true });
+const toldRuns = told({ runs: true });
+const toldPlainly = told({ runs: false });
+
 const guest64 = guest({ size: 64 });
 const guest1200 = guest({ size: 1200 });
 const guestGro64 = guest({ size: 64, gro: true });
@@ -180,6 +199,7 @@ export const HEADLINE = [
   ...[echoCalls, single64, singleGro64, idle64, guestSingle, guestSingleGro, guestRunsSingly, guestPlainlySingly],
   ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, batchOfOne],
   ...[runs64, runs1200, plainly64, plainly1200],
+  ...[routedPlain, routedGro, toldRuns, toldPlainly],
   ...[guest64, guest1200, guestGro64, guestGro1200, guestRuns64, guestRuns1200],
   ...[async1, asyncGro1, async64, asyncGro64, asyncBindings64, asyncRuns, asyncEcho],
 ];
@@ -255,6 +275,10 @@ export const TARGETS = [
   [runs1200, 'receive', 'dgram', 8],
   [plainly64, 'receive', 'dgram', 2],
   [plainly1200, 'receive', 'dgram', 2],
+  [routedPlain, 'send-route', 'send', 1 / 1.05],
+  [routedGro, 'send-route', 'send', 1 / 1.05],
+  [toldRuns, 'receive-info', 'receive', 1 / 1.15],
+  [toldPlainly, 'receive-info', 'receive', 1 / 1.15],
   [guest64, 'guest', 'segment', 0.95],
   [guest64, 'guest', 'guest-shim', 20],
   [guest64, 'guest', 'wasmtime', 9],

@@ -151,7 +151,8 @@ export async function openReader(name) {
 
 function readerCommand(name) {
   if (name.startsWith('async')) return asyncGuest(name, 'receive');
-  const raw = [PEERS, name.replace('-gro', ''), 'local=127.0.0.1:0', `gro=${name.endsWith('gro')}`];
+  const [peer, ...flags] = name.split('-');
+  const raw = [PEERS, peer, 'local=127.0.0.1:0', ...['gro', 'info'].map((flag) => `${flag}=${flags.includes(flag)}`)];
   const [, guest, most = '1024'] = /^(guest.*?)(?:-by-(\d+))?$/.exec(name) ?? [];
   const node = guest ? [GUEST, guest, GUEST_RECEIVER, `most=${most}`] : [RECEIVER, name];
   return name.startsWith('recv') ? raw : [process.execPath, ...node];

@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** The receive buffer that is asked for; the system grants what `net.core.rmem_max` allows. */
 const BUFFER = 4 << 20;
 
+const TOLD = { packetInfo: true, receiveTrafficClass: true };
+
 /** Each kind binds, and gives its port and a function that reads `wanted` datagrams, and returns or promises how many came. */
 const kinds = {
   /** Objects, with data of their own. */
@@ -21,6 +23,19 @@ const kinds = {
   async receiveInto() {
     const { IncomingBatch } = await import('../dist/index.js');
     const { port, incoming } = await open();
+    const batch = new IncomingBatch();
+    return { port, read: (wanted) => readAll(wanted, () => incoming.receiveInto(batch)) };
+  },
+
+  /** With the address, the interface and the traffic class of each. */
+  async 'receive-info'() {
+    const { port, incoming } = await open(TOLD);
+    return { port, read: (wanted) => readAll(wanted, () => incoming.receive().length) };
+  },
+
+  async 'receiveInto-info'() {
+    const { IncomingBatch } = await import('../dist/index.js');
+    const { port, incoming } = await open(TOLD);
     const batch = new IncomingBatch();
     return { port, read: (wanted) => readAll(wanted, () => incoming.receiveInto(batch)) };
   },
@@ -50,9 +65,9 @@ const kinds = {
   },
 };
 
-async function open() {
+async function open(options) {
   const { openUdp } = await import('../dist/index.js');
-  const { socket, incoming, localAddress } = openUdp({ local: '127.0.0.1:0' });
+  const { socket, incoming, localAddress } = openUdp({ local: '127.0.0.1:0', ...options });
   socket.setReceiveBufferSize(BigInt(BUFFER));
   return { port: localAddress.val.port, incoming };
 }

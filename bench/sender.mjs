@@ -36,6 +36,17 @@ const kinds = {
     );
   },
 
+  /** With a source and an ECN of its own for each datagram: one route for each destination. */
+  async 'send-route'() {
+    const { outgoing } = await open();
+    const { Route } = await import('../dist/index.js');
+    const routes = destinations.map(({ to }) => new Route(to, { localAddress: '127.0.0.1', trafficClass: 2 }));
+    return sendList(
+      outgoing,
+      datas.map((data, i) => ({ data, remoteAddress: routes[i % routes.length] })),
+    );
+  },
+
   /** As somebody does who has one datagram at a time: a permit and a list of one for each. */
   async 'send-one'() {
     const { outgoing, addresses } = await open();

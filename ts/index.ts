@@ -3,6 +3,7 @@ import './dispose.js';
 export type { OutgoingDatagram } from './batch/arena.js';
 export { DatagramWriter } from './batch/datagram-writer.js';
 export { IncomingBatch } from './batch/incoming-batch.js';
+export type { ReceiveInfo } from './batch/receive-info.js';
 export { AbortError, ClosedError, type ErrorCode, type ErrorFacts, SocketError, Trap } from './errors.js';
 export type { Way } from './host/core/ways.js';
 export { createHost, type HostOptions, type UdpHost } from './host/create-host.js';
@@ -23,6 +24,7 @@ export {
   type SocketAddressLike,
 } from './rules/address.js';
 export type { Allow, AllowRule } from './rules/policy.js';
+export { Route, type RouteOptions } from './rules/route.js';
 export { AsyncUdpSocket } from './socket/async-udp-socket.js';
 export { DatagramQueue, type QueueOptions, type RefusedDatagram, type SendCallback } from './socket/datagram-queue.js';
 export { type IncomingDatagram, IncomingDatagramStream } from './socket/incoming-datagram-stream.js';
@@ -30,6 +32,7 @@ export type { MembershipOptions } from './socket/multicast.js';
 export { type OpenUdpAsyncOptions, type OpenUdpOptions, openUdp, openUdpAsync } from './socket/open-udp.js';
 export type { OpenUdp } from './socket/opened-udp.js';
 export { OutgoingDatagramStream } from './socket/outgoing-datagram-stream.js';
+export type { PeerError } from './socket/peer-errors.js';
 export { type Lookup, type ResolveOptions, resolveSocketAddress } from './socket/resolve.js';
 export { type SendAllOptions, sendAll } from './socket/send-all.js';
 export type { ChangingUdpOptions, FixedUdpOptions, UdpSocketSettings } from './socket/udp-options.js';

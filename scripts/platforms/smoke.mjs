@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import os from 'node:os';
-import { formatSocketAddress, openUdp, poll, SocketError, sendAll, Trap } from '../../dist/index.js';
+import { formatSocketAddress, openUdp, poll, Route, SocketError, sendAll, Trap } from '../../dist/index.js';
 import { COUNT } from '../../dist/native/layout.js';
 import { native } from '../../dist/native/native.js';
 
@@ -79,7 +79,7 @@ test('receive: what dgram sends is received, with its source', async () => {
   await new Promise((resolve) => sender.send('hello', port, '127.0.0.1', resolve));
   const { socket } = udp.socket.descriptor;
   const staging = new ArrayBuffer(65_536 * 4);
-  const table = new ArrayBuffer(native.layout()[5]);
+  const table = new ArrayBuffer(native.layout().at(-1));
   assert.equal(native.pollSync(Int32Array.of(socket, 1, 0), 1, 20_000), 1);
   assert.equal(native.receive(socket, staging, table, 4) & COUNT, 1);
   const [offset, length, address] = new Uint32Array(table, 0, 3);
@@ -89,6 +89,43 @@ test('receive: what dgram sends is received, with its source', async () => {
   assert.equal(native.receive(socket, staging, table, 4) & COUNT, 0);
   sender.close();
   udp[Symbol.dispose]();
+});
+
+test('packet info: a datagram tells the address that it was sent to, and an answer leaves from there', async () => {
+  for (const host of ['127.0.0.1', '[::1]']) {
+    const udp = openUdp({ local: host === '[::1]' ? '[::]:0' : '0.0.0.0:0', packetInfo: true });
+    const client = openUdp({ remote: `${host}:${udp.localAddress.val.port}` });
+    client.outgoing.checkSend();
+    client.outgoing.send([{ data: payload('query') }]);
+    await udp.incoming.subscribe().wait();
+    const [query] = udp.incoming.receive();
+    assert.equal(query.info.localAddress, host.replace(/[[\]]/g, ''));
+    assert.ok(query.info.interface > 0);
+    udp.outgoing.checkSend();
+    assert.equal(udp.outgoing.send([{ data: query.data, remoteAddress: Route.replyTo(query) }]), 1n);
+    await client.incoming.subscribe().wait();
+    assert.equal(client.incoming.receive().length, 1);
+    for (const one of [udp, client]) one[Symbol.dispose]();
+  }
+});
+
+test('traffic class: ECN goes with a datagram and is told, or the system has it not', async () => {
+  const sender = openUdp();
+  let udp;
+  try {
+    udp = openUdp({ local: '127.0.0.1:0', receiveTrafficClass: true });
+    sender.outgoing.checkSend();
+    const remoteAddress = new Route(`127.0.0.1:${udp.localAddress.val.port}`, { trafficClass: 1 });
+    assert.equal(sender.outgoing.send([{ data: payload('ecn'), remoteAddress }]), 1n);
+  } catch (error) {
+    // wine has neither option.
+    assert.equal(process.platform, 'win32');
+    assert.ok(['not-supported', 'invalid-argument'].includes(error.payload), error.stack);
+    return;
+  }
+  await udp.incoming.subscribe().wait();
+  assert.equal(udp.incoming.receive()[0].info.trafficClass, 1);
+  for (const one of [udp, sender]) one[Symbol.dispose]();
 });
 
 test('permit: none before check-send, 1024 after, used up by a send, kept by an empty list', () => {
@@ -179,7 +216,7 @@ test('errors: an address in use, a stale handle, a forged table', () => {
   );
   assert.throws(() => openUdp({ local: '192.0.2.1:0' }), { payload: 'address-not-bindable' });
   const { socket } = udp.socket.descriptor;
-  const table = new ArrayBuffer(native.layout()[5]);
+  const table = new ArrayBuffer(native.layout().at(-1));
   new Uint32Array(table, 0, 4).set([0, 100, 0xffff_ffff, 1]);
   assert.throws(() => native.send(socket, new ArrayBuffer(10), table, 1, 0), Error);
   udp[Symbol.dispose]();

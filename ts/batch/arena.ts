@@ -1,6 +1,7 @@
-import { LAYOUT, NO_ADDRESS, SLOT_WORDS } from '../native/layout.js';
+import { HAS_RECORDS, LAYOUT, NO_ADDRESS, RECORD_WORDS, SLOT_WORDS } from '../native/layout.js';
 import { decodeAddress, Encoded, encodeInto, type IpSocketAddress, type SocketAddressLike } from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from '../rules/destination.js';
+import { Route } from '../rules/route.js';
 
 /** `outgoing-datagram` of wasi:sockets/udp. */
 export interface OutgoingDatagram {
@@ -9,8 +10,11 @@ export interface OutgoingDatagram {
    * is; its bytes are those of the moment of the call. Other views and Proxies are refused.
    */
   data: Uint8Array;
-  /** The destination: required where the stream has no remote address, else left out or equal to it. */
-  remoteAddress?: SocketAddressLike | undefined;
+  /**
+   * The destination: required where the stream has no remote address, else left out or equal to it. A `Route` says by which way the
+   * datagram leaves as well.
+   */
+  remoteAddress?: SocketAddressLike | Route | undefined;
 }
 
 /** Bytes of a payload buffer: 1024 datagrams that fill an Ethernet frame, or 24 of the largest. */
@@ -58,7 +62,11 @@ export class Arena {
   /** The entries, each of as many datagrams as are alike and lie one behind the other. */
   readonly entries = new Uint32Array(this.table, 0, LAYOUT.maxDatagrams * ENTRY_WORDS);
   /** The address slots; the one behind the last holds a candidate. */
-  readonly slots = new Uint32Array(this.table, LAYOUT.addressesOffset);
+  readonly slots = new Uint32Array(this.table, LAYOUT.addressesOffset, LAYOUT.maxDatagrams * SLOT_WORDS);
+  /** A record for each slot of what goes beside its datagrams; read where the batch has any. */
+  readonly records = new Uint32Array(this.table, LAYOUT.recordsOffset);
+  /** Whether it has. */
+  #hasRecords = false;
   /** Bytes of payload taken. */
   position = 0;
   /** Datagrams in the batch. */
@@ -74,8 +82,13 @@ export class Arena {
   /** What was judged then: see `refusalError`. */
   culprit: unknown;
   /** The address object that the last datagram named, and its index. */
-  #lastAddress: SocketAddressLike | undefined = UNSEEN;
+  #lastAddress: SocketAddressLike | Route | undefined = UNSEEN;
   #lastIndex = CONNECTED;
+
+  /** The number of addresses as the addon takes it. */
+  get addressCount(): number {
+    return this.#hasRecords ? this.addresses | HAS_RECORDS : this.addresses;
+  }
 
   /** Empties the batch. */
   clear(): void {
@@ -86,6 +99,7 @@ export class Arena {
     this.refusal = Refusal.None;
     this.culprit = undefined;
     this.#lastAddress = UNSEEN;
+    this.#hasRecords = false;
   }
 
   /** Bytes of payload that are left. */
@@ -111,11 +125,11 @@ export class Arena {
     let word = -ENTRY_WORDS;
     let first = i;
     let alike = -1;
-    let address: SocketAddressLike | undefined = UNSEEN;
+    let address: SocketAddressLike | Route | undefined = UNSEEN;
     let index = CONNECTED;
     batch: for (;;) {
       let data: Uint8Array;
-      let remoteAddress: SocketAddressLike | undefined;
+      let remoteAddress: SocketAddressLike | Route | undefined;
       // Datagrams that are like the one before have a loop of their own: V8 then keeps what it needs in registers.
       for (; ; i++) {
         if (i >= stop) break batch;
@@ -174,7 +188,7 @@ export class Arena {
    * Makes a datagram of the `length` bytes at `position`; false where its address breaks a rule. The caller sees to the room, and
    * that the arena is left alone while `isPacking`: a getter of the address may call back.
    */
-  append(length: number, address: SocketAddressLike | undefined, destination: Destination): boolean {
+  append(length: number, address: SocketAddressLike | Route | undefined, destination: Destination): boolean {
     if (address !== this.#lastAddress && !this.#names(address, destination)) return false;
     this.#take(length);
     return true;
@@ -185,7 +199,7 @@ export class Arena {
    * `Added.Refused`, with the rule noted, where it breaks one. The caller sees to it that the arena is left alone while
    * `isPacking`.
    */
-  add(data: Uint8Array | string, address: SocketAddressLike | undefined, destination: Destination): number {
+  add(data: Uint8Array | string, address: SocketAddressLike | Route | undefined, destination: Destination): number {
     if (address !== this.#lastAddress) {
       if (this.addresses === MAX_DATAGRAMS) return Added.NoRoom;
       if (!this.#names(address, destination)) return Added.Refused;
@@ -220,7 +234,7 @@ export class Arena {
       }
       const fitting = length === 0 ? run : Math.min(run, Math.floor(this.room / length));
       const count = Math.min(fitting, MAX_DATAGRAMS - this.count);
-      if (count === 0 || !this.#goTo(other.slots, entries[word + 2]! | 0)) return copied;
+      if (count === 0 || !this.#goTo(other, entries[word + 2]! | 0)) return copied;
       set.call(this.bytes, new Uint8Array(payload, entries[word]! + skip * length, count * length), this.position);
       this.#take(length, count);
       copied += count;
@@ -231,7 +245,7 @@ export class Arena {
   }
 
   /** Addresses what comes next as another arena's slots do by that index; false where there is no room for the address. */
-  #goTo(others: Uint32Array, index: number): boolean {
+  #goTo(other: Arena, index: number): boolean {
     const { slots, addresses } = this;
     this.#lastAddress = UNSEEN;
     if (index === CONNECTED) {
@@ -240,23 +254,44 @@ export class Arena {
     }
     const from = index * SLOT_WORDS;
     const at = addresses * SLOT_WORDS;
-    if (addresses === 0 || !sameAddress(slots, at - SLOT_WORDS, others, from)) {
+    const hasRecords = this.#hasRecords || other.#hasRecords;
+    if (addresses === 0 || hasRecords || !sameAddress(slots, at - SLOT_WORDS, other.slots, from)) {
       if (addresses === MAX_DATAGRAMS) return false;
-      for (let word = 0; word < SLOT_WORDS; word++) slots[at + word] = others[from + word]!;
-      this.addresses = addresses + 1;
+      for (let word = 0; word < SLOT_WORDS; word++) slots[at + word] = other.slots[from + word]!;
+      if (other.#hasRecords) this.#writeRecord(other.records.subarray(from, from + RECORD_WORDS));
+      else this.#appended();
     }
     this.#lastIndex = this.addresses - 1;
     return true;
   }
 
+  /** Takes the candidate slot as one of no record. */
+  #appended(): void {
+    if (this.#hasRecords) this.#writeRecord(NO_RECORD);
+    else this.addresses += 1;
+  }
+
+  /** Takes the candidate slot, with that record; slots before have none. */
+  #writeRecord(record: Uint32Array): void {
+    const { addresses, records } = this;
+    if (!this.#hasRecords) {
+      records.fill(0, 0, addresses * RECORD_WORDS);
+      this.#hasRecords = true;
+    }
+    records.set(record, addresses * RECORD_WORDS);
+    this.addresses = addresses + 1;
+  }
+
   /** A copy of the first datagram's payload, and its destination. */
   first(): { data: Uint8Array; remoteAddress: IpSocketAddress | undefined } {
     const [offset = 0, length = 0, index = CONNECTED] = this.entries;
-    const isAddressed = (index | 0) !== CONNECTED;
-    return {
-      data: this.bytes.slice(offset, offset + length),
-      remoteAddress: isAddressed ? decodeAddress(this.slots, index) : undefined,
-    };
+    return { data: this.bytes.slice(offset, offset + length), remoteAddress: this.#addressAt(index | 0) };
+  }
+
+  /** The address of an index; none where the connection names it, as a slot of family 0 has it too. */
+  #addressAt(index: number): IpSocketAddress | undefined {
+    if (index === CONNECTED || this.slots[index * SLOT_WORDS] === 0) return undefined;
+    return decodeAddress(this.slots, index);
   }
 
   /** Takes the first `sent` datagrams out; the bytes that they had. Their room comes back when the arena is empty. */
@@ -292,14 +327,22 @@ export class Arena {
     const firstByte = entries[0]!;
     bytes.copyWithin(0, firstByte, this.position);
     this.position -= firstByte;
-    // A connected stream's datagrams have no slots; the others' indexes only grow.
-    const firstSlot = this.addresses === 0 ? 0 : entries[2]!;
+    // The indexes of those that have slots only grow.
+    const end = this.used * ENTRY_WORDS;
+    let word = 0;
+    while (word < end && (entries[word + 2]! | 0) === CONNECTED) word += ENTRY_WORDS;
+    const firstSlot = word < end ? entries[word + 2]! : this.addresses;
     slots.copyWithin(0, firstSlot * SLOT_WORDS, this.addresses * SLOT_WORDS);
+    if (this.#hasRecords) this.records.copyWithin(0, firstSlot * RECORD_WORDS, this.addresses * RECORD_WORDS);
     this.addresses -= firstSlot;
-    this.#lastIndex -= firstSlot;
-    for (let word = 0; word < this.used * ENTRY_WORDS; word += ENTRY_WORDS) {
+    if (this.#lastIndex !== CONNECTED) {
+      this.#lastIndex -= firstSlot;
+      // One whose datagrams are all gone.
+      if (this.#lastIndex < 0) this.#lastAddress = UNSEEN;
+    }
+    for (word = 0; word < end; word += ENTRY_WORDS) {
       entries[word]! -= firstByte;
-      entries[word + 2]! -= firstSlot;
+      if ((entries[word + 2]! | 0) !== CONNECTED) entries[word + 2]! -= firstSlot;
     }
   }
 
@@ -346,23 +389,28 @@ export class Arena {
   }
 
   /** The address index for an object. The same object as before, unread again, has the same index. */
-  indexOf(address: SocketAddressLike | undefined, destination: Destination): number {
+  indexOf(address: SocketAddressLike | Route | undefined, destination: Destination): number {
+    if (address === this.#lastAddress) return this.#lastIndex;
     const { slots, addresses } = this;
     const { remote } = destination;
-    if (address !== this.#lastAddress) {
-      if (address === undefined || address === null) {
-        if (remote === undefined) return this.refuse(Refusal.NoAddress);
-      } else {
-        // It may equal the remote address, or the one before.
-        const at = addresses * SLOT_WORDS;
-        const encoded = encodeInto(address, slots, at, remote ?? slots, remote === undefined ? at - SLOT_WORDS : 0);
-        if (typeof encoded === 'string') return this.refuse(Refusal.MalformedAddress, encoded);
-        if (encoded === Encoded.Written && this.#accept(destination) === REFUSED) return REFUSED;
-      }
-      this.#lastAddress = address;
+    let index = CONNECTED;
+    if (address === undefined || address === null) {
+      if (remote === undefined) return this.refuse(Refusal.NoAddress);
+    } else if (Route.is(address)) {
+      index = this.#follow(address, destination);
+      if (index === REFUSED) return REFUSED;
+    } else {
+      // It may equal the remote address, or the one before, unless that one has a record.
+      const at = addresses * SLOT_WORDS;
+      const last = this.#hasRecords ? -1 : at - SLOT_WORDS;
+      const encoded = encodeInto(address, slots, at, remote ?? slots, remote === undefined ? last : 0);
+      if (typeof encoded === 'string') return this.refuse(Refusal.MalformedAddress, encoded);
+      if (encoded === Encoded.Written && this.#accept(destination) === REFUSED) return REFUSED;
+      if (remote === undefined) index = this.addresses - 1;
     }
-    this.#lastIndex = remote !== undefined ? CONNECTED : this.addresses - 1;
-    return this.#lastIndex;
+    this.#lastAddress = address;
+    this.#lastIndex = index;
+    return index;
   }
 
   /** The index for the candidate, the slot behind the last, which may equal the remote address, or the one before. */
@@ -375,6 +423,29 @@ export class Arena {
     return this.#accept(destination);
   }
 
+  /** Addresses the datagram at hand by a route, which may be that of the one before; the index. */
+  #follow(route: Route, destination: Destination): number {
+    const { slots, records, addresses } = this;
+    const slot = Route.slotOf(route);
+    const record = Route.recordOf(route);
+    const { remote } = destination;
+    if (slot === undefined && remote === undefined) return this.refuse(Refusal.NoAddress);
+    const at = addresses * SLOT_WORDS;
+    // What is connected names its peer by the connection alone.
+    const named = slot !== undefined && remote !== undefined && sameAddress(slot, 0, remote, 0) ? undefined : slot;
+    slots.set(named ?? NO_SLOT, at);
+    const isLast =
+      this.#hasRecords &&
+      addresses > 0 &&
+      sameAddress(slots, at, slots, at - SLOT_WORDS) &&
+      sameAddress(records, at - RECORD_WORDS, record, 0);
+    if (isLast) return addresses - 1;
+    const refusal = named === undefined ? Refusal.None : this.#judge(destination);
+    if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
+    this.#writeRecord(record);
+    return addresses;
+  }
+
   /** Notes the rule that was broken, and what broke it. */
   refuse(refusal: Refusal, culprit?: unknown): typeof REFUSED {
     this.refusal = refusal;
@@ -385,13 +456,12 @@ export class Arena {
   /** The address that was named for the datagram that `add` has refused; undefined where none was, or what is none. */
   get refusedAddress(): IpSocketAddress | undefined {
     const { refusal, culprit } = this;
-    if (refusal === Refusal.NotADatagram || refusal === Refusal.TooLarge)
-      return this.#lastIndex === CONNECTED ? undefined : decodeAddress(this.slots, this.#lastIndex);
+    if (refusal === Refusal.NotADatagram || refusal === Refusal.TooLarge) return this.#addressAt(this.#lastIndex);
     return refusal === Refusal.MalformedAddress ? undefined : (culprit as IpSocketAddress | undefined);
   }
 
   /** Takes the address for the datagram at hand; false where it breaks a rule. */
-  #names(address: SocketAddressLike | undefined, destination: Destination): boolean {
+  #names(address: SocketAddressLike | Route | undefined, destination: Destination): boolean {
     this.isPacking = true;
     try {
       return this.indexOf(address, destination) !== REFUSED;
@@ -401,21 +471,31 @@ export class Arena {
   }
 
   /** Checks the candidate, which equals neither; its index. */
-  #accept({ family, dualStack, remote, permits, permitted }: Destination): number {
+  #accept(destination: Destination): number {
     const { slots, addresses } = this;
-    const at = addresses * SLOT_WORDS;
-    if (permitted === undefined || !sameAddress(slots, at, permitted, 0)) {
-      let refusal: Refusal = remote === undefined ? remoteRefusal(slots, at, family, dualStack) : Refusal.NotTheRemote;
-      if (refusal === Refusal.None && permits !== undefined) {
-        if (!permits(decodeAddress(slots, addresses))) refusal = Refusal.Denied;
-        else permitted?.set(slots.subarray(at, at + SLOT_WORDS));
-      }
-      if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
-    }
-    this.addresses = addresses + 1;
+    const refusal = this.#judge(destination);
+    if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
+    this.#appended();
     return addresses;
   }
+
+  /** The rule that the candidate breaks. */
+  #judge({ family, dualStack, remote, permits, permitted }: Destination): Refusal {
+    const { slots, addresses } = this;
+    const at = addresses * SLOT_WORDS;
+    if (remote !== undefined) return Refusal.NotTheRemote;
+    if (permitted !== undefined && sameAddress(slots, at, permitted, 0)) return Refusal.None;
+    const refusal = remoteRefusal(slots, at, family, dualStack);
+    if (refusal !== Refusal.None || permits === undefined) return refusal;
+    if (!permits(decodeAddress(slots, addresses))) return Refusal.Denied;
+    permitted?.set(slots.subarray(at, at + SLOT_WORDS));
+    return Refusal.None;
+  }
 }
+
+/** A slot of no address, and a record of nothing. */
+const NO_SLOT = new Uint32Array(SLOT_WORDS);
+const NO_RECORD = new Uint32Array(RECORD_WORDS);
 
 /** In place of a size: no Uint8Array, or one whose buffer is gone. */
 const NOT_BYTES = -1;

@@ -2,6 +2,7 @@ import { Trap } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
 import { type SocketAddressLike, show } from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, refusalError } from '../rules/destination.js';
+import type { Route } from '../rules/route.js';
 import { Arena } from './arena.js';
 
 /** What a writer needs of its stream. */
@@ -50,13 +51,13 @@ export class DatagramWriter {
 
   /**
    * Makes a datagram of the `length` bytes from `position` on, and moves `position` behind them. An address object that the
-   * commit before named is not read again: for another address, pass another object.
+   * commit before named is not read again: for another address, pass another object. A `Route` says by which way it leaves.
    *
    * Throws RangeError where the bytes or a 1025th datagram have no room (flush first), SocketError `datagram-too-large`
    * or `invalid-argument` as `send` would; nothing is committed then. Traps where a getter of the address of another commit
    * calls it, as `flush` and `clear` do: the bytes at `position` are that commit's.
    */
-  commit(length: number, address?: SocketAddressLike): void {
+  commit(length: number, address?: SocketAddressLike | Route): void {
     const arena = this.#arena;
     const fits = isUint32(length) && length <= this.#largest && length <= arena.room && !arena.isFull;
     if (fits && !arena.isPacking && arena.append(length, address, this.#destination)) return;

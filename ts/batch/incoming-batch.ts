@@ -1,5 +1,6 @@
 import { LAYOUT } from '../native/layout.js';
 import { decodeAddress, type IpSocketAddress } from '../rules/address.js';
+import { type ReceiveInfo, readInfo } from './receive-info.js';
 
 /** Bytes that the addon needs for one message: more than any datagram, or run of coalesced ones, has. */
 const MESSAGE_BYTES = 65_536;
@@ -19,6 +20,9 @@ export class IncomingBatch {
   readonly entries = new Uint32Array(this.table, 0, LAYOUT.maxDatagrams * ENTRY_WORDS);
   /** @internal */
   readonly slots = new Uint32Array(this.table, LAYOUT.addressesOffset);
+  readonly #records = new Uint32Array(this.table, LAYOUT.recordsOffset);
+  /** @internal Whether the socket was asked to tell more than the source. */
+  isTold = false;
   readonly #bytes = Buffer.from(this.payload);
   #count = 0;
 
@@ -37,6 +41,15 @@ export class IncomingBatch {
   /** The source of a datagram. */
   remoteAddress(index: number): IpSocketAddress {
     return decodeAddress(this.slots, this.addressIndex(index));
+  }
+
+  /**
+   * What the system tells of a datagram beside its source; undefined where the socket was not asked to. An object of its own each
+   * time.
+   */
+  info(index: number): ReceiveInfo | undefined {
+    const slot = this.addressIndex(index);
+    return this.isTold ? readInfo(this.#records, slot) : undefined;
   }
 
   /** @internal The bytes of a datagram. */

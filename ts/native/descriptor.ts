@@ -22,6 +22,10 @@ export class Descriptor {
   readonly family: Family;
   /** Whether an IPv6 socket speaks IPv4 as well. */
   dualStack = false;
+  /** Whether receives tell more of each datagram than its source. */
+  tells = false;
+  /** Who takes the reports of errors that datagrams met; nobody, where none were asked for. */
+  onReports: (() => void) | undefined;
   /** Whether the process may end though somebody waits for the socket. */
   isQuiet = false;
 
@@ -99,6 +103,7 @@ export class Descriptor {
     const value = answer < 0 ? -answer : answer;
     this.#left = value & ~COUNT;
     if (this.waits !== undefined && this.events !== 0) this.waits.hear(this.events);
+    if (this.#left & LEFT.reports) this.onReports?.();
     this.used();
     return answer < 0 ? -(value & COUNT) : value & COUNT;
   }

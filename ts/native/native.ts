@@ -33,7 +33,7 @@ export interface Native {
   /** The index of the network interface of that name; 0 where there is none. */
   interfaceIndex(name: string): number;
   close(socket: number): void;
-  /** Sends the datagrams of the first `entries` of the table; how many datagrams the kernel accepted, with bits of `LEFT`. */
+  /** Sends the datagrams of the first `entries` of the table (`addresses` with HAS_RECORDS where each has a record); how many datagrams the kernel accepted, with bits of `LEFT`. */
   send(socket: number, payload: ArrayBuffer, table: ArrayBuffer, entries: number, addresses: number): number;
   /** Gives back an error that a later pass of one list consumed: the next check or send reports it. 0, with bits of `LEFT`. */
   deferError(socket: number, errno: number): number;
@@ -44,6 +44,11 @@ export interface Native {
    * bits of `LEFT`.
    */
   receive(socket: number, payload: ArrayBuffer, table: ArrayBuffer, max: number): number;
+  /**
+   * Takes the oldest report of an error that a datagram met: error number, whether an ICMP message told it, MTU and bytes quoted in
+   * four 32-bit numbers; a slot of where it was to go; those bytes. 1, or 0 where there is none.
+   */
+  takeReport(socket: number, report: Uint8Array): 0 | 1;
   /** Polls `count` items of three numbers: socket, interest, events (written); how many have any. */
   pollSync(list: Int32Array, count: number, timeoutMs: number): number;
   /**
@@ -100,6 +105,11 @@ export const OPTION = {
   dontFragment: 14,
   pathMtu: 15,
   device: 16,
+  packetInfo: 17,
+  receiveTrafficClass: 18,
+  timestamps: 19,
+  drops: 20,
+  errorReports: 21,
 } as const;
 
 const binary = loadBinary<Native>();

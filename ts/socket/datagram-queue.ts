@@ -8,6 +8,7 @@ import { Pollable } from '../readiness/pollable.js';
 import { atEndOfEvent, awaitEvent, type Waiter } from '../readiness/readiness.js';
 import { type IpSocketAddress, type SocketAddressLike, show } from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
+import type { Route } from '../rules/route.js';
 import { DatagramWritable } from './datagram-writable.js';
 import { Suspicion } from './suspicion.js';
 
@@ -152,15 +153,15 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   /**
    * Takes one datagram, whose bytes are copied: the buffer is the caller's again. Never blocks.
    *
-   * `data` is a Uint8Array, or text that leaves as UTF-8. A connected stream needs no `remoteAddress`. The same address object as
-   * for the datagram before is not read again.
+   * `data` is a Uint8Array, or text that leaves as UTF-8. A connected stream needs no `remoteAddress`; a `Route` says by which way it
+   * leaves as well. The same address object as for the datagram before is not read again.
    *
    * Returns false, and takes nothing, where the queue is full: it holds `maxDatagrams` datagrams or `maxBytes` bytes. What a
    * rule or the system refuses is told to the callback, or to `onError`, when all datagrams before it are settled; the others
    * go on. Throws ClosedError where the queue or its stream is closed; traps where an address that is being read
    * calls it.
    */
-  send(data: Uint8Array | string, remoteAddress?: SocketAddressLike, callback?: SendCallback): boolean {
+  send(data: Uint8Array | string, remoteAddress?: SocketAddressLike | Route, callback?: SendCallback): boolean {
     if (this.#closing !== undefined || this.#isForsaken)
       throw new ClosedError('send(): the queue is closed, or its stream: make another by outgoing.queue()');
     if (this.#given - this.#settled >= this.#maxDatagrams || this.#bytes >= this.#maxBytes) {

@@ -1,4 +1,5 @@
 import { IncomingBatch } from '../batch/incoming-batch.js';
+import type { ReceiveInfo } from '../batch/receive-info.js';
 import { Trap } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { endpointOf } from '../native/endpoint.js';
@@ -19,6 +20,11 @@ export interface IncomingDatagram {
   data: Buffer;
   /** The source; as text its host and port. Datagrams of one source that follow each other share the object. */
   remoteAddress: IpSocketAddress;
+  /**
+   * What the system tells of it beside, where the socket was asked to (`packetInfo`, `receiveTrafficClass`, `timestamps` of
+   * `openUdp`). Datagrams that follow each other share the object where it says the same.
+   */
+  info?: ReceiveInfo;
 }
 
 /** Whom a stream hears. */
@@ -92,6 +98,7 @@ export class IncomingDatagramStream {
   receiveInto(batch: IncomingBatch, maxResults: bigint | number = MOST): number {
     const descriptor = this.#live('receive');
     batch.fill(0);
+    batch.isTold = descriptor.tells;
     const max = Math.min(Number(maxResults), MOST);
     if (!Number.isInteger(max) || max < 0)
       throw new RangeError(
@@ -184,6 +191,7 @@ function copies(batch: IncomingBatch, count: number): IncomingDatagram[] {
   const datagrams: IncomingDatagram[] = [];
   let slot = -1;
   let remoteAddress!: IpSocketAddress;
+  let info: ReceiveInfo | undefined;
   for (let from = 0; from < count; ) {
     let to = from;
     let total = 0;
@@ -197,8 +205,10 @@ function copies(batch: IncomingBatch, count: number): IncomingDatagram[] {
       if (batch.addressIndex(from) !== slot) {
         slot = batch.addressIndex(from);
         remoteAddress = decodeAddress(batch.slots, slot);
+        info = batch.info(from);
       }
-      datagrams.push({ data: block.subarray(position, end), remoteAddress });
+      const data = block.subarray(position, end);
+      datagrams.push(info === undefined ? { data, remoteAddress } : { data, remoteAddress, info });
       position = end;
     }
   }

@@ -12,6 +12,7 @@ import {
 } from '../rules/address.js';
 import { type Allow, type Policy, policyOf } from '../rules/policy.js';
 import { OpenUdp } from './opened-udp.js';
+import { hearPeerErrors, type PeerError } from './peer-errors.js';
 import { candidatesOf, type ResolveOptions } from './resolve.js';
 import { applySettings, checkNames, encodeSettings, type UdpSocketSettings } from './udp-options.js';
 import { UdpSocket } from './udp-socket.js';
@@ -38,10 +39,17 @@ export interface OpenUdpOptions extends UdpSocketSettings {
   segmentation?: boolean | undefined;
   /** What the socket may be used for, as for a guest. Default: everything. */
   allow?: Allow | undefined;
+  /**
+   * Hears of each error that a datagram met, with the datagram's destination: nobody listens there, a router knows no way, it
+   * exceeds the MTU of its path. Such errors fail no call then, and a socket without a remote address hears of them too. They are told
+   * by the next call on the socket, or at once while somebody waits for it. Default: none are told but to sockets with a remote
+   * address, whose next call fails. Linux (IP_RECVERR, IPV6_RECVERR).
+   */
+  onPeerError?: ((error: PeerError) => void) | undefined;
 }
 
 /** The options beside those of the socket itself. */
-const OWN_OPTIONS = ['local', 'remote', 'fd', 'segmentation', 'allow'];
+const OWN_OPTIONS = ['local', 'remote', 'fd', 'segmentation', 'allow', 'onPeerError'];
 
 /**
  * Opens a UDP socket: gives it the options, binds it, connects it where `remote` is given, and returns it with its streams.
@@ -53,7 +61,9 @@ const OWN_OPTIONS = ['local', 'remote', 'fd', 'segmentation', 'allow'];
  */
 export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   checkOptions('openUdp()', options, OWN_OPTIONS);
-  const { allow, fd, segmentation } = options;
+  const { allow, fd, segmentation, onPeerError } = options;
+  if (onPeerError !== undefined && typeof onPeerError !== 'function')
+    throw new TypeError(`openUdp(), onPeerError: it takes a function, got ${show(onPeerError)}: leave it out`);
   const settings = encodeSettings('openUdp()', options);
   const isIpv6 = settings.has('ipv6Only');
   const remote = toAddress(options.remote);
@@ -64,6 +74,7 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   const resources: Disposable[] = [socket];
   try {
     applySettings('openUdp()', socket.descriptor, settings);
+    if (onPeerError !== undefined) hearPeerErrors('openUdp(), onPeerError', socket.descriptor, onPeerError);
     socket.startBind(local);
     socket.finishBind();
     const streams = socket.stream(remote);
@@ -96,6 +107,7 @@ function openAdopted(
       );
     }
     applySettings('openUdp()', adopted, settings);
+    if (options.onPeerError !== undefined) hearPeerErrors('openUdp(), onPeerError', adopted, options.onPeerError);
     if (!socket.isBound) {
       socket.startBind(local ?? unspecified(family));
       socket.finishBind();

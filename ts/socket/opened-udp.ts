@@ -113,6 +113,42 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'dontFragment', value);
   }
 
+  get packetInfo(): boolean {
+    return getOption(this.#descriptor, 'packetInfo') as boolean;
+  }
+
+  set packetInfo(value: Value<'packetInfo'>) {
+    setOption(this.#descriptor, 'packetInfo', value);
+  }
+
+  get receiveTrafficClass(): boolean {
+    return getOption(this.#descriptor, 'receiveTrafficClass') as boolean;
+  }
+
+  set receiveTrafficClass(value: Value<'receiveTrafficClass'>) {
+    setOption(this.#descriptor, 'receiveTrafficClass', value);
+  }
+
+  get timestamps(): boolean {
+    return getOption(this.#descriptor, 'timestamps') as boolean;
+  }
+
+  set timestamps(value: Value<'timestamps'>) {
+    setOption(this.#descriptor, 'timestamps', value);
+  }
+
+  /**
+   * Packets for the socket that the kernel has dropped since it was opened, mostly because its receive buffer was full; what the
+   * kernel coalesced counts once. Linux (the count of SO_RXQ_OVFL, asked for by SO_MEMINFO, so that it is up to date).
+   *
+   * Throws SocketError `not-supported` elsewhere.
+   */
+  get drops(): number {
+    const result = native.getOption(this.#descriptor.socket, OPTION.drops);
+    if (result < 0) throw optionError('drops', 'SO_MEMINFO', 'getsockopt', -result);
+    return result;
+  }
+
   /** Bytes, as the system made them. */
   get sendBufferSize(): number {
     return getOption(this.#descriptor, 'sendBufferSize') as number;

@@ -278,7 +278,7 @@ export class OutgoingDatagramStream {
 
   /** Hands the arena's batch to the kernel; how many datagrams it took. Throws where it took none for an error. */
   #transmit(descriptor: Descriptor, arena: Arena, payload: ArrayBuffer, isLaterPass: boolean): number {
-    const answer = native.send(descriptor.socket, payload, arena.table, arena.used, arena.addresses);
+    const answer = native.send(descriptor.socket, payload, arena.table, arena.used, arena.addressCount);
     const taken = descriptor.took(answer);
     if (taken !== arena.count) this.#unsure = true;
     if (taken < 0 && isLaterPass) descriptor.took(native.deferError(descriptor.socket, -taken));

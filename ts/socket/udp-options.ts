@@ -60,6 +60,18 @@ export interface ChangingUdpOptions {
    */
   dontFragment?: boolean | 'probe' | undefined;
   /**
+   * Whether received datagrams tell the address that they were sent to and the interface that they came by (`info`). Default: false.
+   * IP_PKTINFO, IPV6_RECVPKTINFO.
+   */
+  packetInfo?: boolean | undefined;
+  /** Whether received datagrams tell their traffic class, and ECN in it (`info`). Default: false. IP_RECVTOS, IPV6_RECVTCLASS. */
+  receiveTrafficClass?: boolean | undefined;
+  /**
+   * Whether received datagrams tell when the kernel had them (`info`). Default: false. SO_TIMESTAMPNS; on macOS SO_TIMESTAMP; not
+   * Windows.
+   */
+  timestamps?: boolean | undefined;
+  /**
    * Bytes that the system keeps of what is to be sent, from 1 on; it takes what it likes of it (Linux: at most
    * net.core.wmem_max), and the property of the open socket tells what. Default: the system's. SO_SNDBUF.
    */
@@ -156,6 +168,9 @@ const ROWS: Record<Name, Row> = {
   },
   trafficClass: { option: OPTION.trafficClass, kind: integer(0, 255, 'class bits'), system: 'IP_TOS, IPV6_TCLASS' },
   dontFragment: { option: OPTION.dontFragment, kind: FRAGMENTATION, system: 'IP_MTU_DISCOVER, IPV6_MTU_DISCOVER' },
+  packetInfo: { option: OPTION.packetInfo, kind: FLAG, system: 'IP_PKTINFO, IPV6_RECVPKTINFO' },
+  receiveTrafficClass: { option: OPTION.receiveTrafficClass, kind: FLAG, system: 'IP_RECVTOS, IPV6_RECVTCLASS' },
+  timestamps: { option: OPTION.timestamps, kind: FLAG, system: 'SO_TIMESTAMPNS' },
   sendBufferSize: { option: OPTION.sendBuffer, kind: SIZE, system: 'SO_SNDBUF' },
   receiveBufferSize: { option: OPTION.receiveBuffer, kind: SIZE, system: 'SO_RCVBUF' },
 };
@@ -231,10 +246,7 @@ function encode(where: string, name: Name, value: unknown): number {
 
 /** Gives a socket the options. */
 export function applySettings(where: string, descriptor: Descriptor, settings: ReadonlyMap<Name, number>): void {
-  for (const [name, value] of settings) {
-    set(`${where}, ${name}`, descriptor, name, value);
-    if (name === 'ipv6Only') descriptor.dualStack = value === 0;
-  }
+  for (const [name, value] of settings) set(`${where}, ${name}`, descriptor, name, value);
 }
 
 /** Sets an option of an open socket; the number that the value stands for. */
@@ -247,7 +259,12 @@ export function setOption(descriptor: Descriptor, name: Name, value: unknown): n
 function set(where: string, descriptor: Descriptor, name: Name, value: number): void {
   const result = native.setOption(descriptor.socket, ROWS[name].option, value);
   if (result < 0) throw optionError(where, ROWS[name].system, 'setsockopt', -result);
+  if (name === 'ipv6Only') descriptor.dualStack = value === 0;
+  if (TELLING.includes(name)) descriptor.tells = TELLING.some((other) => getOption(descriptor, other) === true);
 }
+
+/** Options that have receives tell more. */
+const TELLING: readonly Name[] = ['packetInfo', 'receiveTrafficClass', 'timestamps'];
 
 /** Reads an option of an open socket. */
 export function getOption(descriptor: Descriptor, name: Name): unknown {

@@ -106,26 +106,26 @@ impl<'call> Argument<'call> {
 
     /// The address slot in a Uint8Array.
     pub fn slot(&self, name: &str) -> Result<Slot> {
-        let start = self.slot_start(name)?;
-        // SAFETY: `slot_start` has seen to the length; the memory stays for the call (see `Memory`).
+        let start = self.start::<SLOT_BYTES>(name)?;
+        // SAFETY: `start` has seen to the length; the memory stays for the call (see `Memory`).
         Ok(unsafe { *start })
     }
 
-    /// Writes an address slot into a Uint8Array.
-    pub fn write_slot(&self, name: &str, slot: &Slot) -> Result<()> {
-        let start = self.slot_start(name)?;
-        // SAFETY: `slot_start` has seen to the length; the memory stays for the call (see `Memory`), and nobody holds a
+    /// Writes bytes into a Uint8Array of as many.
+    pub fn write_bytes<const N: usize>(&self, name: &str, bytes: &[u8; N]) -> Result<()> {
+        let start = self.start::<N>(name)?;
+        // SAFETY: `start` has seen to the length; the memory stays for the call (see `Memory`), and nobody holds a
         // reference to it.
-        unsafe { *start = *slot };
+        unsafe { *start = *bytes };
         Ok(())
     }
 
-    fn slot_start(&self, name: &str) -> Result<*mut Slot> {
+    fn start<const N: usize>(&self, name: &str) -> Result<*mut [u8; N]> {
         match self.view(sys::TypedarrayType::uint8_array) {
-            Some(view) if view.length == SLOT_BYTES => Ok(view.start.cast()),
+            Some(view) if view.length == N => Ok(view.start.cast()),
             view => {
                 let received = view.map_or_else(|| self.kind(), |view| format!("one of {} bytes", view.length));
-                Err(refuse(format!("{name} must be a Uint8Array of {SLOT_BYTES} bytes, not shared, got {received}")))
+                Err(refuse(format!("{name} must be a Uint8Array of {N} bytes, not shared, got {received}")))
             }
         }
     }

@@ -18,6 +18,10 @@ use wasi_udp_engine::table::{Batch, MAX_DATAGRAMS, ReceivedTable};
 /// What a call comes to: a count or an error number of the system, and what it left with the socket.
 type Outcome = (std::result::Result<usize, Errno>, Left);
 
+/// Beside the number of addresses: each has a record of what goes beside its datagrams. Part of the contract with
+/// `ts/native/layout.ts`.
+const HAS_RECORDS: i32 = 1 << 16;
+
 /// `send(socket, payload, table, entries, addresses)`: the datagrams that the kernel accepted.
 fn send(thread: &Thread, [socket, payload, table, entries, addresses]: [Argument<'_>; 5]) -> Result<Outcome> {
     let mut sockets = thread.sockets();
@@ -25,8 +29,15 @@ fn send(thread: &Thread, [socket, payload, table, entries, addresses]: [Argument
     let payload = payload.memory("payload")?.bytes();
     let table = table.memory("table")?.bytes();
     let entries = table_count(&entries, "entries")?;
-    let addresses = table_count(&addresses, "addresses")?;
-    let batch = Batch::new(payload, table, entries, addresses).map_err(|forged| refuse(forged.to_string()))?;
+    let addresses = addresses.integer("addresses")?;
+    let has_records = addresses >= HAS_RECORDS;
+    let count = if has_records { addresses - HAS_RECORDS } else { addresses };
+    if !(0..=MAX_DATAGRAMS as i32).contains(&count) {
+        return Err(refuse(format!("addresses must be an integer from 0 to {MAX_DATAGRAMS}, got {addresses}")));
+    }
+    let make = if has_records { Batch::with_records } else { Batch::new };
+    let batch = make(payload, table, entries, count as usize);
+    let batch = batch.map_err(|forged| refuse(forged.to_string()))?;
     let result = socket.send(buffers, &batch);
     Ok((result, Left { drained: false, ..socket.left() }))
 }
@@ -110,7 +121,7 @@ pub fn register(env: &Env, exports: sys::napi_value) -> Result<()> {
 /// A result as JavaScript gets it: a count of at most 16 bits, or an error number, negated; with what was left in the bits
 /// above. The bits are part of the contract with `ts/native/layout.ts`.
 pub fn encode((result, left): Outcome) -> i32 {
-    let bits = [(left.datagrams, 1 << 16), (left.error, 1 << 17), (left.drained, 1 << 18)];
+    let bits = [(left.datagrams, 1 << 16), (left.error, 1 << 17), (left.drained, 1 << 18), (left.reports, 1 << 19)];
     let above: i32 = bits.into_iter().filter_map(|(is_set, bit)| is_set.then_some(bit)).sum();
     match result {
         Ok(count) => count as i32 | above,

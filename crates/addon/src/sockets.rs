@@ -11,6 +11,7 @@ use std::mem::ManuallyDrop;
 use std::time::Duration;
 use wasi_udp_engine::errno::Errno;
 use wasi_udp_engine::options::{Membership, SocketOption};
+use wasi_udp_engine::reports::QUOTED_BYTES;
 use wasi_udp_engine::socket::{Interest, Ready, UdpSocket, poll};
 use wasi_udp_engine::sys;
 use wasi_udp_engine::table::{SLOT_BYTES, Slot, read_slot, write_slot};
@@ -181,6 +182,33 @@ pub fn defer_error(env: Env, socket: Argument, errno: Argument) -> Result<i32> {
     })
 }
 
+/// Bytes of a report: see [`take_report`].
+const REPORT_BYTES: usize = 16 + SLOT_BYTES + QUOTED_BYTES;
+
+/// Takes the oldest report of an error that a datagram met: its error number, whether an ICMP message told it, the MTU that it
+/// exceeded, and how many bytes of its payload are quoted, in four 32-bit numbers; where it was to go, as a slot (of family 0 where
+/// that is not known); the bytes. 1, or 0 where there is none.
+#[napi(catch_unwind, ts_args_type = "socket: number, report: Uint8Array")]
+pub fn take_report(env: Env, socket: Argument, report: Argument) -> Result<i32> {
+    const WORDS: usize = 4;
+    let thread = Thread::of(&env)?;
+    let mut sockets = thread.sockets();
+    let Some(taken) = sockets.open(socket.integer("socket")?)?.socket.take_report() else { return Ok(0) };
+    let words = [taken.errno.0 as u32, taken.icmp.into(), taken.mtu, taken.data.len() as u32];
+    let mut bytes = [0; REPORT_BYTES];
+    let (head, rest) = bytes.split_at_mut(WORDS * 4);
+    for (word, value) in head.as_chunks_mut().0.iter_mut().zip(words) {
+        *word = u32::to_ne_bytes(value);
+    }
+    let (slot, data) = rest.split_at_mut(SLOT_BYTES);
+    if let Some(destination) = taken.destination {
+        slot.copy_from_slice(&write_slot(destination));
+    }
+    data[..taken.data.len()].copy_from_slice(&taken.data);
+    report.write_bytes("report", &bytes)?;
+    Ok(1)
+}
+
 /// Waits until one of the sockets of a list is ready, at most so long, -1 for ever; how many are.
 ///
 /// An item is three numbers: the socket, its interest (1 readable, 2 writable), and the events that are there, which are
@@ -275,7 +303,7 @@ fn write_address(
         Ok(0)
     })?;
     if let Some(address) = address {
-        slot.write_slot("slot", &write_slot(address))?;
+        slot.write_bytes("slot", &write_slot(address))?;
     }
     Ok(result)
 }

@@ -7,7 +7,7 @@ use napi_derive::napi;
 use std::env;
 use wasi_udp_engine::errno::Errno;
 use wasi_udp_engine::socket::UdpSocket;
-use wasi_udp_engine::{sys, table};
+use wasi_udp_engine::{ancillary, sys, table};
 
 /// The layout of the table that this binary reads; the JavaScript half compares it with its own.
 #[napi(catch_unwind)]
@@ -18,6 +18,8 @@ pub fn layout() -> Vec<u32> {
         table::ENTRY_BYTES as u32,
         table::ADDRESSES_OFFSET as u32,
         table::SLOT_BYTES as u32,
+        table::RECORDS_OFFSET as u32,
+        ancillary::RECORD_BYTES as u32,
         table::TABLE_BYTES as u32,
     ]
 }

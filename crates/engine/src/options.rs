@@ -44,11 +44,21 @@ pub enum SocketOption {
     PathMtu,
     /// The interface that the socket is bound to, by its index; 0 for none. Set alone.
     Device,
+    /// 1: receives tell the address and interface of each datagram. IP_PKTINFO, IPV6_RECVPKTINFO.
+    PacketInfo,
+    /// 1: receives tell the traffic class. IP_RECVTOS, IPV6_RECVTCLASS.
+    ReceiveTrafficClass,
+    /// 1: receives tell when the kernel had each datagram. SO_TIMESTAMPNS, SO_TIMESTAMP.
+    Timestamps,
+    /// Datagrams that the kernel dropped for want of room. Read alone.
+    Drops,
+    /// 1: errors are told with the destinations that they came from. IP_RECVERR, IPV6_RECVERR.
+    ErrorReports,
 }
 
 impl SocketOption {
     /// All of them; each stands at its number less 1.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 21] = [
         Self::HopLimit,
         Self::ReceiveBuffer,
         Self::SendBuffer,
@@ -65,6 +75,11 @@ impl SocketOption {
         Self::DontFragment,
         Self::PathMtu,
         Self::Device,
+        Self::PacketInfo,
+        Self::ReceiveTrafficClass,
+        Self::Timestamps,
+        Self::Drops,
+        Self::ErrorReports,
     ];
 
     /// The number of the last.
@@ -84,7 +99,11 @@ impl SocketOption {
             | Self::ReusePort
             | Self::Broadcast
             | Self::Ipv6Only
-            | Self::MulticastLoopback => 1,
+            | Self::MulticastLoopback
+            | Self::PacketInfo
+            | Self::ReceiveTrafficClass
+            | Self::Timestamps
+            | Self::ErrorReports => 1,
             Self::DontFragment => 2,
             _ => i32::MAX,
         }
@@ -129,6 +148,11 @@ impl UdpSocket {
                 let peer = socket.peer_addr()?.as_socket().ok_or(Errno(sys::UNKNOWN))?;
                 sys::path_mtu(socket, unmapped(peer).is_ipv6())? as usize
             }
+            SocketOption::PacketInfo | SocketOption::ReceiveTrafficClass | SocketOption::Timestamps => {
+                self.tells(option).into()
+            }
+            SocketOption::Drops => sys::drops(socket)?.min(i32::MAX as u32) as usize,
+            SocketOption::ErrorReports => self.reports_errors().into(),
             // Linux tells the address of an IPv4 interface, not its index.
             SocketOption::MulticastInterface | SocketOption::Device => return Err(Errno(sys::NOT_SUPPORTED)),
         };
@@ -147,7 +171,19 @@ impl UdpSocket {
             SocketOption::ReuseAddress => self.as_socket().set_reuse_address(on)?,
             SocketOption::ReusePort => sys::set_reuse_port(self.as_socket(), on)?,
             SocketOption::Broadcast => self.as_socket().set_broadcast(on)?,
-            SocketOption::PathMtu => return Err(Errno(sys::NOT_SUPPORTED)),
+            SocketOption::PathMtu | SocketOption::Drops => return Err(Errno(sys::NOT_SUPPORTED)),
+            SocketOption::ErrorReports => self.report_errors(on)?,
+            SocketOption::PacketInfo | SocketOption::ReceiveTrafficClass | SocketOption::Timestamps => {
+                if on {
+                    sys::reads_control()?;
+                }
+                self.each_protocol(|socket, ipv6| match option {
+                    SocketOption::PacketInfo => sys::set_packet_info(socket, ipv6, on),
+                    SocketOption::ReceiveTrafficClass => sys::set_receive_class(socket, ipv6, on),
+                    _ => sys::set_timestamps(socket, on),
+                })?;
+                self.set_tells(option, on);
+            }
             _ => self.each_protocol(|socket, ipv6| match option {
                 SocketOption::HopLimit if ipv6 => Ok(socket.set_unicast_hops_v6(number)?),
                 SocketOption::HopLimit => Ok(socket.set_ttl_v4(number)?),

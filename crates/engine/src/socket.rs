@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ancillary::Ancillary;
 use crate::errno::Errno;
-use crate::options::{mapped, unmapped};
+use crate::options::{SocketOption, mapped, unmapped};
 use crate::outgoing::{Kernel, Outgoing, RunScratch, Statistics, Taken};
+use crate::reports::{OwnedReport, Reports};
 use crate::runs::Run;
 use crate::sys::{self, MESSAGE_BYTES, Messages, PollItem, Received};
 use crate::table::{Batch, ReceivedTable};
@@ -29,6 +31,12 @@ pub struct UdpSocket {
     /// Whether an IPv6 socket speaks IPv4 as well.
     dual: bool,
     connected: bool,
+    /// Whether the peer of the connection is of IPv6.
+    peer_is_ipv6: bool,
+    /// The options that have receives tell more, as bits of their numbers.
+    tells: u32,
+    /// What the system tells of datagrams that met an error, where somebody asked for it.
+    reports: Option<Reports>,
     /// Whether the kernel may coalesce what it receives.
     coalescing: bool,
     /// Whether the system forgets an error that a message within a call consumed: each is a call of its own then.
@@ -44,6 +52,8 @@ pub struct UdpSocket {
 struct Kept {
     /// Where each lies in `bytes`, in order.
     datagrams: VecDeque<Received>,
+    /// What is told beside each, where something is.
+    ancillary: VecDeque<Ancillary>,
     bytes: Vec<u8>,
     /// Segments in a coalesced message, of late: so few messages are asked for that little is kept.
     segments: usize,
@@ -58,6 +68,8 @@ pub struct Left {
     pub datagrams: bool,
     /// An error that the next check, send or receive tells.
     pub error: bool,
+    /// Reports that are to be taken.
+    pub reports: bool,
     /// The last receive took all that the kernel had.
     pub drained: bool,
 }
@@ -85,8 +97,20 @@ impl UdpSocket {
         let segmentation = segmentation_wanted() && sys::segmentation(&socket);
         let dual = ipv6 && socket.only_v6().is_ok_and(|only| !only);
         let (outgoing, kept) = (Outgoing::new(segmentation), Kept::default());
-        let (connected, coalescing, forgets_errors, drained) = (false, false, false, false);
-        Self { socket, ipv6, dual, connected, coalescing, forgets_errors, outgoing, kept, drained }
+        Self {
+            socket,
+            ipv6,
+            dual,
+            connected: false,
+            peer_is_ipv6: ipv6,
+            tells: 0,
+            reports: None,
+            coalescing: false,
+            forgets_errors: false,
+            outgoing,
+            kept,
+            drained: false,
+        }
     }
 
     /// Takes over a socket that the process has by other means, whether bound or connected or neither. What is no UDP socket of
@@ -100,7 +124,8 @@ impl UdpSocket {
         match prepared {
             Ok(ipv6) => {
                 let mut adopted = Self::over(socket, ipv6);
-                if adopted.remote_address().is_ok() {
+                if let Ok(peer) = adopted.remote_address() {
+                    adopted.peer_is_ipv6 = peer.is_ipv6();
                     adopted.forgets_errors = sys::queue_errors(&adopted.socket, true).is_err();
                     adopted.connected = true;
                 }
@@ -151,6 +176,7 @@ impl UdpSocket {
         sys::connect(&self.socket, self.named(address))?;
         self.forgets_errors = sys::queue_errors(&self.socket, true).is_err();
         self.connected = true;
+        self.peer_is_ipv6 = unmapped(address).is_ipv6();
         Ok(())
     }
 
@@ -161,7 +187,11 @@ impl UdpSocket {
             sys::disconnect(&self.socket)?;
             self.connected = false;
             self.forgets_errors = false;
-            let _ = sys::queue_errors(&self.socket, false);
+            if let Some(reports) = &mut self.reports {
+                reports.take(&self.socket);
+            } else {
+                let _ = sys::queue_errors(&self.socket, false);
+            }
             let _ = sys::take_error(&self.socket);
             self.outgoing.forget_peer();
         }
@@ -200,15 +230,54 @@ impl UdpSocket {
         self.coalescing
     }
 
+    /// Whether an option that has receives tell more is on.
+    pub(crate) fn tells(&self, option: SocketOption) -> bool {
+        self.tells & 1 << option as u32 != 0
+    }
+
+    /// Notes whether an option that has receives tell more is on. Of datagrams that are kept nothing is known.
+    pub(crate) fn set_tells(&mut self, option: SocketOption, on: bool) {
+        let bit = 1 << option as u32;
+        self.tells = if on { self.tells | bit } else { self.tells & !bit };
+        let kept = if self.tells == 0 { 0 } else { self.kept.datagrams.len() };
+        self.kept.ancillary.resize(kept, Ancillary::default());
+    }
+
+    /// Whether errors are reported with their destinations.
+    pub fn reports_errors(&self) -> bool {
+        self.reports.is_some()
+    }
+
+    /// Has errors that ICMP messages tell be reported with their destinations, in place of failing whatever call comes next.
+    pub(crate) fn report_errors(&mut self, on: bool) -> Result<(), Errno> {
+        if on == self.reports.is_some() {
+            return Ok(());
+        }
+        if on && !sys::REPORTS {
+            return Err(Errno(sys::NOT_SUPPORTED));
+        }
+        if on || !self.connected {
+            sys::queue_errors(&self.socket, on)?;
+        }
+        self.reports = on.then(Reports::default);
+        Ok(())
+    }
+
+    /// Takes the oldest report.
+    pub fn take_report(&mut self) -> Option<OwnedReport> {
+        self.reports.as_mut()?.pop()
+    }
+
     /// Sends a batch as if one datagram after the other; how many the kernel accepted, 0 where the socket would block.
     pub fn send(&mut self, buffers: &mut Buffers, batch: &Batch<'_>) -> Result<usize, Errno> {
-        let Self { socket, connected, dual, forgets_errors, outgoing, .. } = self;
-        let batch = if *dual { &batch.for_both_protocols() } else { batch };
+        let Self { socket, connected, peer_is_ipv6, dual, forgets_errors, outgoing, reports, .. } = self;
+        let batch = &batch.for_socket(*dual, *peer_is_ipv6);
         let mut kernel = SocketKernel {
             socket,
             connected: *connected,
             forgets_errors: *forgets_errors,
             messages: &mut buffers.messages,
+            reports: reports.as_mut(),
             other: None,
         };
         let result = outgoing.send(&mut kernel, batch, &mut buffers.runs);
@@ -225,6 +294,12 @@ impl UdpSocket {
         }
         let mut items = [PollItem::new(&self.socket, false, true)];
         sys::poll(&mut items, Some(Duration::ZERO))?;
+        if items[0].has_error()
+            && let Some(reports) = &mut self.reports
+            && reports.take(&self.socket).any
+        {
+            return Ok(items[0].is_writable());
+        }
         // An error that is pending is taken by asking for it.
         match if items[0].has_error() { sys::take_error(&self.socket)? } else { None } {
             Some(pending) => Err(pending),
@@ -247,7 +322,7 @@ impl UdpSocket {
         payload: &mut [u8],
         table: &mut ReceivedTable<'_>,
     ) -> Result<(), Errno> {
-        let Self { socket, connected, outgoing, kept, drained, .. } = self;
+        let Self { socket, connected, outgoing, kept, drained, tells, reports, .. } = self;
         *drained = false;
         let used = kept.pass_on(payload, table);
         if table.room() == 0 || !kept.datagrams.is_empty() {
@@ -258,23 +333,37 @@ impl UdpSocket {
             let room = &mut payload[used..];
             let most = kept.messages_for(table.room(), room.len());
             let mut segments = 0;
-            let taken = buffers.messages.receive(socket, room, most, &mut |message| {
+            let mut received = |message, told: Option<Ancillary>| {
                 let parts = datagrams(message);
                 segments = segments.max(parts.len());
                 for datagram in parts {
                     if table.room() > 0 {
-                        table.push(used + datagram.offset, datagram.length, datagram.source);
+                        table.push(used + datagram.offset, datagram.length, datagram.source, told.as_ref());
                     } else {
                         kept.datagrams.push_back(datagram);
+                        kept.ancillary.extend(told);
                     }
                 }
-            });
+            };
+            let tells = *tells != 0;
+            let mut taken = buffers.messages.receive(socket, room, most, tells, &mut received);
+            if taken.messages == 0
+                && let Some(reports) = reports
+                && reports.take(socket).icmp
+                && taken.error.take().is_some()
+            {
+                // What came behind the error that is reported.
+                taken = buffers.messages.receive(socket, room, most, tells, &mut received);
+                if taken.error.is_some() && reports.take(socket).icmp {
+                    taken.error = None;
+                }
+            }
             kept.learn(taken.messages, most, segments);
             kept.copy_from(room);
             *drained = taken.error.is_none() && taken.messages < most && kept.datagrams.is_empty();
             error = taken.error;
             // What it told stands in the queue of errors too, and is told once.
-            if let Some(other) = other_error(socket, *connected, error) {
+            if let Some(other) = other_error(socket, *connected && reports.is_none(), error) {
                 outgoing.keep(other);
             }
         }
@@ -290,7 +379,12 @@ impl UdpSocket {
 
     /// What the last call left here.
     pub fn left(&self) -> Left {
-        Left { datagrams: !self.kept.datagrams.is_empty(), error: self.outgoing.has_deferred(), drained: self.drained }
+        Left {
+            datagrams: !self.kept.datagrams.is_empty(),
+            error: self.outgoing.has_deferred(),
+            reports: self.reports.as_ref().is_some_and(|reports| !reports.is_empty()),
+            drained: self.drained,
+        }
     }
 
     /// What the socket has sent.
@@ -329,7 +423,7 @@ impl Kept {
             && used + length <= payload.len()
         {
             payload[used..used + length].copy_from_slice(&self.bytes[offset..offset + length]);
-            table.push(used, length, source);
+            table.push(used, length, source, self.ancillary.pop_front().as_ref());
             used += length;
             self.datagrams.pop_front();
         }
@@ -420,33 +514,56 @@ pub fn poll(interests: &mut [Interest<'_>], timeout: Option<Duration>) -> Result
     Ok(interests.iter().filter(|interest| interest.ready.any()).count())
 }
 
+/// Times that a datagram is tried which meets errors of others: more than arrive between two calls.
+const MOST_REPORTS: usize = 64;
+
 struct SocketKernel<'a> {
     socket: &'a Socket,
     connected: bool,
     forgets_errors: bool,
     messages: &'a mut Messages,
+    reports: Option<&'a mut Reports>,
     /// An error that is pending beside one that a call has told.
     other: Option<Errno>,
 }
 
 impl Kernel for SocketKernel<'_> {
     fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
-        let taken = if self.forgets_errors {
-            self.send_each(batch, runs)
-        } else {
-            self.messages.send(self.socket, batch, runs)
-        };
+        let mut taken = self.send_once(batch, runs);
+        if let Some(reports) = &mut self.reports {
+            // An error that an ICMP message left is no matter of the datagram that meets it.
+            for _ in 0..MOST_REPORTS {
+                let is_error = taken.error.is_some_and(|errno| !errno.would_block());
+                if !is_error || !reports.take(self.socket).icmp {
+                    break;
+                }
+                if taken.messages > 0 {
+                    taken.error = None;
+                    break;
+                }
+                taken = self.messages.send(self.socket, batch, runs);
+            }
+            return taken;
+        }
         self.other = self.other.or_else(|| other_error(self.socket, self.connected, taken.error));
         taken
     }
 
     /// A socket without a peer hears of no ICMP error.
     fn take_error(&mut self) -> Option<Errno> {
+        if let Some(reports) = &mut self.reports {
+            reports.take(self.socket);
+            return None;
+        }
         if self.connected { sys::take_error(self.socket).ok().flatten() } else { None }
     }
 }
 
 impl SocketKernel<'_> {
+    fn send_once(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        if self.forgets_errors { self.send_each(batch, runs) } else { self.messages.send(self.socket, batch, runs) }
+    }
+
     /// Sends the messages, each in a call of its own, which tells the error that it meets.
     fn send_each(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
         for (messages, run) in runs.iter().enumerate() {

@@ -4,12 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ancillary::{Ancillary, RECORD_BYTES, Record};
 use crate::options::{mapped, unmapped};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Raised whenever a number below changes; compared when the JavaScript half loads the binary.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 /// Datagrams in one table: the kernel's own limit of messages a call (`UIO_MAXIOV`).
 pub const MAX_DATAGRAMS: usize = 1024;
 /// Bytes of an entry: offset, length, address index and count, a `u32` each.
@@ -18,8 +19,10 @@ pub const ENTRY_BYTES: usize = 16;
 pub const ADDRESSES_OFFSET: usize = MAX_DATAGRAMS * ENTRY_BYTES;
 /// Bytes of an address slot: family, port, 16 bytes of address, flow info, scope id.
 pub const SLOT_BYTES: usize = 32;
+/// Where the ancillary records begin, one for each address slot.
+pub const RECORDS_OFFSET: usize = ADDRESSES_OFFSET + MAX_DATAGRAMS * SLOT_BYTES;
 /// Bytes of the whole table.
-pub const TABLE_BYTES: usize = ADDRESSES_OFFSET + MAX_DATAGRAMS * SLOT_BYTES;
+pub const TABLE_BYTES: usize = RECORDS_OFFSET + MAX_DATAGRAMS * RECORD_BYTES;
 /// The address index of a datagram that names no address: its socket is connected.
 pub const NO_ADDRESS: u32 = u32::MAX;
 
@@ -57,9 +60,13 @@ pub struct Batch<'a> {
     payload: &'a [u8],
     entries: &'a [[u8; ENTRY_BYTES]],
     slots: &'a [Slot],
+    /// One for each slot; none where nothing goes beside the datagrams.
+    records: &'a [Record],
     datagrams: usize,
     /// Whether destinations of IPv4 are named as an IPv6 socket names them.
     mapped: bool,
+    /// Whether datagrams that name no destination leave by IPv6.
+    peer_is_ipv6: bool,
 }
 
 /// A datagram of a batch: its entry, and how many of the entry's come before it.
@@ -84,6 +91,8 @@ pub enum Forged {
     AddressIndex(usize, Entry, usize),
     /// This slot's family is neither 4 nor 6, or its port exceeds 65,535.
     Address(usize),
+    /// This record's family is neither 0, 4 nor 6.
+    Record(usize),
 }
 
 impl fmt::Display for Forged {
@@ -106,6 +115,7 @@ impl fmt::Display for Forged {
             Self::Address(slot) => {
                 write!(f, "address {slot} of the table must have family 4 or 6 and a port up to 65535")
             }
+            Self::Record(record) => write!(f, "record {record} of the table must have family 0, 4 or 6"),
         }
     }
 }
@@ -115,6 +125,21 @@ impl std::error::Error for Forged {}
 impl<'a> Batch<'a> {
     /// Checks the first `entries` and the first `addresses` slots of a table against the payload.
     pub fn new(payload: &'a [u8], table: &'a [u8], entries: usize, addresses: usize) -> Result<Self, Forged> {
+        Self::checked(payload, table, entries, addresses, 0)
+    }
+
+    /// As `new`, with the record of each slot. A slot of family 0 is that of datagrams that name no address, but have a record.
+    pub fn with_records(payload: &'a [u8], table: &'a [u8], entries: usize, addresses: usize) -> Result<Self, Forged> {
+        Self::checked(payload, table, entries, addresses, addresses)
+    }
+
+    fn checked(
+        payload: &'a [u8],
+        table: &'a [u8],
+        entries: usize,
+        addresses: usize,
+        records: usize,
+    ) -> Result<Self, Forged> {
         if table.len() != TABLE_BYTES {
             return Err(Forged::TableSize(table.len()));
         }
@@ -122,9 +147,11 @@ impl<'a> Batch<'a> {
         if most > MAX_DATAGRAMS {
             return Err(Forged::Count(most as u64));
         }
-        let (all_entries, all_slots) = table.split_at(ADDRESSES_OFFSET);
+        let (rest, all_records) = table.split_at(RECORDS_OFFSET);
+        let (all_entries, all_slots) = rest.split_at(ADDRESSES_OFFSET);
         let entries = &all_entries.as_chunks().0[..entries];
         let slots = &all_slots.as_chunks().0[..addresses];
+        let records = &all_records.as_chunks().0[..records];
         let mut datagrams = 0;
         for (index, entry) in entries.iter().map(read_entry).enumerate() {
             if entry.count == 0 {
@@ -141,15 +168,22 @@ impl<'a> Batch<'a> {
         if datagrams > MAX_DATAGRAMS as u64 {
             return Err(Forged::Count(datagrams));
         }
-        match slots.iter().position(|slot| read_slot(slot).is_none()) {
-            Some(slot) => Err(Forged::Address(slot)),
-            None => Ok(Self { payload, entries, slots, datagrams: datagrams as usize, mapped: false }),
+        let is_address = |slot: &Slot| read_slot(slot).is_some() || !records.is_empty() && slot[..4] == [0; 4];
+        if let Some(slot) = slots.iter().position(|slot| !is_address(slot)) {
+            return Err(Forged::Address(slot));
+        }
+        match records.iter().position(|record| Ancillary::read(record).is_none()) {
+            Some(record) => Err(Forged::Record(record)),
+            None => {
+                let datagrams = datagrams as usize;
+                Ok(Self { payload, entries, slots, records, datagrams, mapped: false, peer_is_ipv6: false })
+            }
         }
     }
 
-    /// The batch for an IPv6 socket that speaks IPv4 as well.
-    pub fn for_both_protocols(self) -> Self {
-        Self { mapped: true, ..self }
+    /// The batch for a socket: whether it is one of IPv6 that speaks IPv4 as well, and whether its peer is of IPv6.
+    pub fn for_socket(self, mapped: bool, peer_is_ipv6: bool) -> Self {
+        Self { mapped, peer_is_ipv6, ..self }
     }
 
     /// Datagrams in the batch.
@@ -220,6 +254,18 @@ impl<'a> Batch<'a> {
         let destination = self.slots.get(address as usize).and_then(read_slot)?;
         Some(if self.mapped { mapped(destination) } else { destination })
     }
+
+    /// Whether the datagrams of an address index leave by IPv6.
+    pub fn leaves_by_ipv6(&self, address: u32) -> bool {
+        self.slots.get(address as usize).and_then(read_slot).map_or(self.peer_is_ipv6, |slot| slot.is_ipv6())
+    }
+
+    /// What goes beside the datagrams of an address index, where something does.
+    #[inline]
+    pub fn ancillary(&self, address: u32) -> Option<Ancillary> {
+        let ancillary = self.records.get(address as usize).and_then(Ancillary::read)?;
+        (!ancillary.is_empty()).then_some(ancillary)
+    }
 }
 
 /// See [`Batch::pieces`].
@@ -256,9 +302,12 @@ impl<'a> Iterator for Pieces<'a> {
 pub struct ReceivedTable<'a> {
     entries: &'a mut [[u8; ENTRY_BYTES]],
     slots: &'a mut [Slot],
+    records: &'a mut [Record],
     count: usize,
     addresses: usize,
     last: Option<SocketAddr>,
+    /// What the record of the last slot says, where it has one.
+    last_ancillary: Option<Ancillary>,
 }
 
 impl<'a> ReceivedTable<'a> {
@@ -267,10 +316,11 @@ impl<'a> ReceivedTable<'a> {
         if table.len() != TABLE_BYTES {
             return Err(Forged::TableSize(table.len()));
         }
-        let (entries, slots) = table.split_at_mut(ADDRESSES_OFFSET);
-        let entries = entries.as_chunks_mut().0;
-        let max = max.min(entries.len());
-        Ok(Self { entries: &mut entries[..max], slots: slots.as_chunks_mut().0, count: 0, addresses: 0, last: None })
+        let (rest, records) = table.split_at_mut(RECORDS_OFFSET);
+        let (entries, slots) = rest.split_at_mut(ADDRESSES_OFFSET);
+        let (entries, slots, records) = (entries.as_chunks_mut().0, slots.as_chunks_mut().0, records.as_chunks_mut().0);
+        let entries = &mut entries[..max.min(MAX_DATAGRAMS)];
+        Ok(Self { entries, slots, records, count: 0, addresses: 0, last: None, last_ancillary: None })
     }
 
     /// Datagrams written.
@@ -288,13 +338,18 @@ impl<'a> ReceivedTable<'a> {
         self.entries.len() - self.count
     }
 
-    /// Writes an entry; datagrams of one source in a row share a slot. The caller has seen to the room. An IPv4 source that an
-    /// IPv6 socket names is told as what it is.
-    pub fn push(&mut self, offset: usize, length: usize, source: SocketAddr) {
-        if self.last != Some(source) {
+    /// Writes an entry; datagrams of one source, and of one record, in a row share a slot. The caller has seen to the room. An
+    /// IPv4 source that an IPv6 socket names is told as what it is.
+    #[inline]
+    pub fn push(&mut self, offset: usize, length: usize, source: SocketAddr, ancillary: Option<&Ancillary>) {
+        if self.last != Some(source) || ancillary != self.last_ancillary.as_ref() {
             self.slots[self.addresses] = write_slot(unmapped(source));
+            if let Some(ancillary) = ancillary {
+                self.records[self.addresses] = ancillary.write();
+            }
             self.addresses += 1;
             self.last = Some(source);
+            self.last_ancillary = ancillary.copied();
         }
         let entry = &mut self.entries[self.count];
         for (word, value) in entry.as_chunks_mut().0.iter_mut().zip([offset, length, self.addresses - 1, 1]) {

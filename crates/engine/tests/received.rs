@@ -16,7 +16,7 @@ fn it_has_room_for_as_many_as_are_asked_for_and_no_more_than_a_table_holds() {
         let most = max.min(MAX_DATAGRAMS);
         for count in 0..most {
             assert_eq!((received.len(), received.room(), received.is_empty()), (count, most - count, count == 0));
-            received.push(count, 1, source);
+            received.push(count, 1, source, None);
         }
         assert_eq!((received.len(), received.room(), received.is_empty()), (most, 0, most == 0));
     }
@@ -32,7 +32,7 @@ fn datagrams_of_one_source_in_a_row_share_a_slot() {
     let mut table = vec![0; TABLE_BYTES];
     let mut received = ReceivedTable::new(&mut table, order.len()).expect("a table");
     for (index, &source) in order.iter().enumerate() {
-        received.push(10 * index, index, sources[source]);
+        received.push(10 * index, index, sources[source], None);
     }
     let slots = [0, 0, 1, 1, 1, 2, 3];
     for (index, (&source, &slot)) in order.iter().zip(&slots).enumerate() {

@@ -214,7 +214,7 @@ fn each_kind_of_forgery_is_named() {
     }
     let mut owned = sound();
     owned.table.pop();
-    assert!(refusal(&owned).contains("a table has 49152 bytes"));
+    assert!(refusal(&owned).contains("a table has 81920 bytes"));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A table of any content against a plain model: what `Batch::new` refuses and why; and of what passes, the datagrams, the
 //! runs, the pieces.
 //!
-//! Input: flags (bit 0: the counts of entries and addresses are given, a short each; bit 1: the table is a byte short),
+//! Input: flags (bit 0: the counts of entries and addresses are given, a short each; bit 1: the table is a byte short; bit 2: each
+//! slot has a record, which holds the bytes of the slot behind it),
 //! bytes of payload (a word, modulo 150,000), the largest segment (a short; 65,535 for any), which datagrams to group (two
 //! shorts, modulo their number), then entries and slots, each after a byte that says which form it has.
 
@@ -10,10 +11,11 @@
 use libfuzzer_sys::fuzz_target;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
+use wasi_udp_engine::ancillary::Ancillary;
 use wasi_udp_engine::runs::{MAX_RUN_BYTES, MAX_SEGMENTS, Run, group};
 use wasi_udp_engine::table::{
-    ADDRESSES_OFFSET, Batch, ENTRY_BYTES, Entry, Forged, MAX_DATAGRAMS, NO_ADDRESS, SLOT_BYTES, Slot, TABLE_BYTES,
-    read_slot, write_slot,
+    ADDRESSES_OFFSET, Batch, ENTRY_BYTES, Entry, Forged, MAX_DATAGRAMS, NO_ADDRESS, RECORDS_OFFSET, SLOT_BYTES, Slot,
+    TABLE_BYTES, read_slot, write_slot,
 };
 use wasi_udp_fuzz::Input;
 
@@ -52,10 +54,16 @@ fuzz_target!(|data: &[u8]| {
     let (used, addresses) = claimed.unwrap_or((entries.len(), slots.len()));
 
     let mut table = vec![0; TABLE_BYTES];
-    for (bytes, Entry { offset, length, address, count }) in table.chunks_exact_mut(ENTRY_BYTES).zip(&entries) {
+    for (bytes, Entry { offset, length, address, count }) in
+        table[..ADDRESSES_OFFSET].chunks_exact_mut(ENTRY_BYTES).zip(&entries)
+    {
         bytes.copy_from_slice(&[offset, length, address, count].map(|word| word.to_ne_bytes()).concat());
     }
-    for (bytes, slot) in table[ADDRESSES_OFFSET..].chunks_exact_mut(SLOT_BYTES).zip(&slots) {
+    for (bytes, slot) in table[ADDRESSES_OFFSET..RECORDS_OFFSET].chunks_exact_mut(SLOT_BYTES).zip(&slots) {
+        bytes.copy_from_slice(slot);
+    }
+    let has_records = flags & 4 != 0;
+    for (bytes, slot) in table[RECORDS_OFFSET..].chunks_exact_mut(SLOT_BYTES).zip(slots.iter().skip(1)) {
         bytes.copy_from_slice(slot);
     }
     if flags & 2 != 0 {
@@ -65,8 +73,9 @@ fuzz_target!(|data: &[u8]| {
         |index: usize| entries.get(index).copied().unwrap_or(Entry { offset: 0, length: 0, address: 0, count: 0 });
     let slot = |index: usize| slots.get(index).copied().unwrap_or_default();
 
-    let batch = Batch::new(payload, &table, used, addresses);
-    let expected = model(payload.len(), table.len(), used, addresses, entry, slot);
+    let make = if has_records { Batch::with_records } else { Batch::new };
+    let batch = make(payload, &table, used, addresses);
+    let expected = model(payload.len(), table.len(), used, addresses, entry, slot, has_records);
     let (batch, datagrams) = match (batch, expected) {
         (Ok(batch), Ok(datagrams)) => (batch, datagrams),
         (batch, expected) => {
@@ -78,6 +87,9 @@ fuzz_target!(|data: &[u8]| {
     assert!(batch.entries().eq((0..used).map(entry)));
     for index in (0..addresses).chain([addresses, NO_ADDRESS as usize]) {
         assert_eq!(batch.destination(index as u32), if index < addresses { model_address(&slot(index)) } else { None });
+        let record =
+            (has_records && index < addresses).then(|| slot(index + 1)).and_then(|record| model_record(&record));
+        assert_eq!(batch.ancillary(index as u32), record.filter(|record| *record != Ancillary::default()));
     }
     let (from, to) = (from % (datagrams.len() + 1), to % (datagrams.len() + 1));
     let range = from.min(to)..from.max(to);
@@ -127,6 +139,7 @@ fn model(
     addresses: usize,
     entry: impl Fn(usize) -> Entry,
     slot: impl Fn(usize) -> Slot,
+    has_records: bool,
 ) -> Result<Vec<Datagram>, Forged> {
     if table != TABLE_BYTES {
         return Err(Forged::TableSize(table));
@@ -151,8 +164,12 @@ fn model(
     if total > MAX_DATAGRAMS as u128 {
         return Err(Forged::Count(total as u64));
     }
-    if let Some(index) = (0..addresses).find(|&index| model_address(&slot(index)).is_none()) {
+    let is_address = |slot: &Slot| model_address(slot).is_some() || has_records && slot[..4] == [0; 4];
+    if let Some(index) = (0..addresses).find(|&index| !is_address(&slot(index))) {
         return Err(Forged::Address(index));
+    }
+    if let Some(index) = (0..addresses).find(|&index| has_records && model_record(&slot(index + 1)).is_none()) {
+        return Err(Forged::Record(index));
     }
     let datagrams = (0..entries).map(entry).flat_map(|Entry { offset, length, address, count }| {
         (0..count as usize).map(move |index| {
@@ -179,6 +196,17 @@ fn model_address(slot: &Slot) -> Option<SocketAddr> {
     assert_eq!((&written[..bytes], address.port()), (&slot[..bytes], word(1) as u16));
     assert!(written[bytes..].iter().all(|&byte| byte == 0));
     Some(address)
+}
+
+/// What a record says, which says the same when it is written again.
+fn model_record(record: &Slot) -> Option<Ancillary> {
+    if ![0, 4, 6].contains(&record[if cfg!(target_endian = "little") { 0 } else { 3 }]) {
+        assert_eq!(Ancillary::read(record), None);
+        return None;
+    }
+    let said = Ancillary::read(record).expect("a family is all that a record needs");
+    assert_eq!(Ancillary::read(&said.write()), Some(said));
+    Some(said)
 }
 
 /// The rule of a run: each datagram joins the run before it or begins a new one.

@@ -12,7 +12,7 @@ const MESSAGE_BYTES: usize = 65_536;
 /// The buffers that are filled again and again.
 pub struct Messages {
     payload: Vec<u8>,
-    controls: Vec<[u64; 4]>,
+    controls: Vec<[u64; 16]>,
     names: Vec<libc::sockaddr_storage>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
@@ -24,7 +24,7 @@ impl Messages {
         let (name, header) = unsafe { (mem::zeroed(), mem::zeroed()) };
         Self {
             payload: vec![0; MESSAGES * MESSAGE_BYTES],
-            controls: vec![[0; 4]; MESSAGES],
+            controls: vec![[0; 16]; MESSAGES],
             names: vec![name; MESSAGES],
             vectors: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: MESSAGE_BYTES }; MESSAGES],
             headers: vec![header; MESSAGES],

@@ -1,10 +1,10 @@
 //! The receiving peers: recvmmsg(2), with coalescing (UDP_GRO) or without, and recvfrom(2), one by one.
 //!
-//! `recvmmsg local=ADDRESS gro=BOOL` or `recvfrom local=ADDRESS gro=false` prints its port, then answers each line `DATAGRAMS`
+//! `recvmmsg local=ADDRESS gro=BOOL [info=true]` or `recvfrom local=ADDRESS gro=false` prints its port, then answers each line `DATAGRAMS`
 //! by reading as many, and printing how many came and the nanoseconds that they took.
 
 use crate::messages::Messages;
-use crate::receiver::{open, segment_size};
+use crate::receiver::{open, segment_size, set_option};
 use socket2::Socket;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
@@ -15,6 +15,11 @@ use std::time::Instant;
 pub fn serve(kind: &str, options: &HashMap<String, String>) -> io::Result<()> {
     let socket = open(options["local"].parse().expect("an address"), options["gro"] == "true")?;
     socket.set_recv_buffer_size(4 << 20)?;
+    if options.get("info").is_some_and(|info| info == "true") {
+        for option in [libc::IP_PKTINFO, libc::IP_RECVTOS] {
+            set_option(&socket, libc::IPPROTO_IP, option, 1)?;
+        }
+    }
     println!("{}", socket.local_addr()?.as_socket().expect("an address").port());
     let mut receive: Box<dyn FnMut() -> io::Result<usize>> = match kind {
         "recvfrom" => {

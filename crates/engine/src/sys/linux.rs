@@ -1,24 +1,20 @@
 //! Linux: sendmmsg(2) with UDP_SEGMENT, recvmmsg(2) with UDP_GRO. Where a filter refuses them (seccomp(2)), calls of one message.
 
 use super::refused::{Call, Refused};
-use super::unix::{Name, counted};
-use super::{MESSAGE_BYTES, Received, retry};
+use super::unix::{Control, NO_CONTROL, Name, Writer, ancillary, counted, queued_error, segment_size};
+use super::{MESSAGE_BYTES, Received, Report, retry};
+use crate::ancillary::Ancillary;
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
 use crate::table::{Batch, MAX_DATAGRAMS, NO_ADDRESS};
 use socket2::{Domain, Socket};
-use std::iter;
 use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
-use std::slice;
 
 /// The system call that sends.
 pub const BACKEND: &str = "sendmmsg";
-
-/// Room for one control message that holds an integer, aligned as cmsghdr is.
-type Control = [u64; 4];
 
 /// The arrays that sendmmsg(2) and recvmmsg(2) read and write: one of each a thread, as large as the largest batch.
 ///
@@ -41,7 +37,7 @@ impl Messages {
             headers: vec![header; MAX_DATAGRAMS].into(),
             vectors: vec![vector; MAX_DATAGRAMS].into(),
             names: vec![Name::empty(); MAX_DATAGRAMS].into(),
-            controls: vec![[0; 4]; MAX_DATAGRAMS].into(),
+            controls: vec![NO_CONTROL; MAX_DATAGRAMS].into(),
             refused: Refused::default(),
         }
     }
@@ -50,6 +46,7 @@ impl Messages {
     pub fn send(&mut self, socket: &Socket, batch: &Batch<'_>, runs: &[Run]) -> Taken {
         if let [run] = runs
             && !run.is_segmented()
+            && batch.ancillary(run.address).is_none()
             && !self.refused.has(Call::Sendto)
         {
             match send_one(socket, batch, *run) {
@@ -77,12 +74,14 @@ impl Messages {
                 };
             }
             (_, header.msg_name, header.msg_namelen) = named;
-            (header.msg_control, header.msg_controllen) = if run.is_segmented() {
-                let control = &mut self.controls[message];
-                (control.as_mut_ptr().cast(), segment_control(control, run.segment as u16) as _)
-            } else {
-                (ptr::null_mut(), 0)
-            };
+            let mut control = Writer::new(&mut self.controls[message]);
+            if run.is_segmented() {
+                control.segment(run.segment as u16);
+            }
+            if let Some(ancillary) = batch.ancillary(run.address) {
+                control.ancillary(&ancillary, batch.leaves_by_ipv6(run.address));
+            }
+            control.attach(header);
         }
         if !self.refused.has(Call::Sendmmsg) {
             // SAFETY: the first `runs.len()` headers were written above. Their names, vectors and controls lie in arrays of
@@ -114,7 +113,8 @@ impl Messages {
                 answer => return answer.map(|_| ()),
             }
         }
-        if run.is_segmented() { Err(Errno(libc::EOPNOTSUPP)) } else { send_one(socket, batch, run) }
+        let needs_control = run.is_segmented() || batch.ancillary(run.address).is_some();
+        if needs_control { Err(Errno(libc::EOPNOTSUPP)) } else { send_one(socket, batch, run) }
     }
 
     /// Receives at most `max` messages in one recvmmsg(2), each into its own [`MESSAGE_BYTES`] of the payload.
@@ -123,7 +123,8 @@ impl Messages {
         socket: &Socket,
         payload: &mut [u8],
         max: usize,
-        received: &mut impl FnMut(Received),
+        tells: bool,
+        received: &mut impl FnMut(Received, Option<Ancillary>),
     ) -> Taken {
         let mut messages = 0;
         for buffer in payload.chunks_exact_mut(MESSAGE_BYTES).take(max.min(MAX_DATAGRAMS)) {
@@ -148,7 +149,8 @@ impl Messages {
             let Some(source) = self.names[message].get() else { continue };
             let length = header.msg_len as usize;
             let segment = segment_size(&header.msg_hdr).unwrap_or(length);
-            received(Received { offset: message * MESSAGE_BYTES, length, segment, source });
+            let told = tells.then(|| ancillary(&header.msg_hdr));
+            received(Received { offset: message * MESSAGE_BYTES, length, segment, source }, told);
         }
         Taken { messages: count, error }
     }
@@ -242,22 +244,6 @@ fn vector(bytes: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
 }
 
-/// Writes the control message that has the kernel cut a message into segments of that size; its length.
-///
-/// udp(7): "UDP_SEGMENT ... The segment size can be set for an individual send with a control message" of level SOL_UDP and
-/// a 16-bit value.
-fn segment_control(control: &mut Control, segment: u16) -> usize {
-    let header = control.as_mut_ptr().cast::<libc::cmsghdr>();
-    // SAFETY: a Control is aligned for a cmsghdr and holds CMSG_SPACE of two bytes (24 of its 32); it is borrowed mutably.
-    unsafe {
-        (*header).cmsg_level = libc::SOL_UDP;
-        (*header).cmsg_type = libc::UDP_SEGMENT;
-        (*header).cmsg_len = libc::CMSG_LEN(mem::size_of::<u16>() as u32) as _;
-        libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
-        libc::CMSG_SPACE(mem::size_of::<u16>() as u32) as usize
-    }
-}
-
 /// Writes the option of each protocol that the socket speaks that has the kernel keep ICMP errors.
 ///
 /// ip(7), IP_RECVERR: "When enabled on a datagram socket, all generated errors will be queued in a per-socket error queue."
@@ -280,97 +266,71 @@ pub fn queue_errors(socket: &Socket, on: bool) -> Result<(), Errno> {
 /// Takes all errors that are pending: those in the queue, and the socket's own (`SO_ERROR`), which is the last one's. The
 /// oldest is the answer. What the kernel queued of a call's own refusal, the call has told.
 pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
+    let mut oldest = None;
+    // The first byte of what met the error: qemu-user makes no call for a message that asks for none.
+    let mut bytes = [0; 1];
+    take_queued(socket, &mut bytes, |report| {
+        if report.icmp {
+            oldest = oldest.or(Some(report.errno));
+        }
+    })?;
+    let last = socket.take_error()?.map(Errno::from);
+    Ok(oldest.or(last))
+}
+
+/// Whether errors are queued with the destinations that they came from.
+pub const REPORTS: bool = true;
+
+/// Takes what stands in the queue of errors, the oldest first, with as much of what met each as there is room for. The socket's
+/// own error is the last one's, and goes with them.
+pub fn take_reports(socket: &Socket, quoted: &mut [u8], mut told: impl FnMut(Report<'_>)) -> Result<(), Errno> {
+    let mut count = 0;
+    take_queued(socket, quoted, |report| {
+        count += 1;
+        told(report);
+    })?;
+    if count > 0 {
+        socket.take_error()?;
+    }
+    Ok(())
+}
+
+/// Takes each error of the queue. What a filter refuses to read is left.
+fn take_queued(socket: &Socket, quoted: &mut [u8], mut told: impl FnMut(Report<'_>)) -> Result<(), Errno> {
     /// More than a queue holds that the memory of a receive buffer bounds, and an end where an emulator never says EAGAIN.
     const MOST: usize = 4096;
-    let mut oldest = None;
     for _ in 0..MOST {
-        let mut control: [u64; 16] = [0; 16];
-        // The first byte of what met the error: qemu-user makes no call for a message that asks for none.
-        let mut byte = 0u8;
-        let mut vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let mut control = NO_CONTROL;
+        let mut name = Name::empty();
+        let mut vector = libc::iovec { iov_base: quoted.as_mut_ptr().cast(), iov_len: quoted.len() };
         // SAFETY: zeros are a valid msghdr: null pointers with lengths of 0.
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
+        header.msg_name = (&raw mut name).cast();
+        header.msg_namelen = Name::CAPACITY;
         header.msg_iov = &raw mut vector;
         header.msg_iovlen = 1;
         header.msg_control = control.as_mut_ptr().cast();
         header.msg_controllen = mem::size_of_val(&control) as _;
         let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-        // SAFETY: the header points to a control of its length, and by its vector to a byte: locals that nobody else uses. It
-        // asks for no name.
+        // SAFETY: the header points to a name, a control and a vector of their lengths, locals that nobody else uses, and by the
+        // vector to `quoted`, which is borrowed mutably.
         match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })) {
-            Ok(_) => oldest = oldest.or_else(|| icmp_error(&header)),
-            Err(Errno(libc::EAGAIN)) => break,
-            // The call itself is refused: the socket's own error is left to ask for.
-            Err(Errno(libc::ENOSYS | libc::EPERM)) => break,
+            Ok(length) => {
+                let Some(error) = queued_error(&header) else { continue };
+                told(Report {
+                    errno: Errno(error.errno),
+                    icmp: error.icmp,
+                    mtu: if error.errno == libc::EMSGSIZE { error.info } else { 0 },
+                    destination: name.get(),
+                    data: &quoted[..length.min(quoted.len())],
+                });
+            }
+            // The call itself may be refused.
+            Err(Errno(libc::EAGAIN | libc::ENOSYS | libc::EPERM)) => break,
             Err(errno) => return Err(errno),
         }
     }
-    let last = socket.take_error()?.map(Errno::from);
-    Ok(oldest.or(last))
-}
-
-/// The error that an ICMP message left, of a message of the error queue. ip(7): a `sock_extended_err`, which begins with the
-/// error number and the origin.
-fn icmp_error(header: &libc::msghdr) -> Option<Errno> {
-    const KINDS: [(libc::c_int, libc::c_int); 2] =
-        [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
-    let (_, _, error) = controls(header).find(|&(level, kind, _)| KINDS.contains(&(level, kind)))?;
-    let origin = *error.get(mem::offset_of!(libc::sock_extended_err, ee_origin))?;
-    let is_icmp = matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
-    is_icmp.then_some(Errno(i32::from_ne_bytes(*error.first_chunk()?)))
-}
-
-/// A control message: its level, its type and its data.
-type ControlMessage<'a> = (libc::c_int, libc::c_int, &'a [u8]);
-
-/// The control messages that the kernel wrote behind a header.
-#[allow(clippy::unnecessary_cast, reason = "lengths have other types in musl's headers")]
-fn controls(header: &libc::msghdr) -> impl Iterator<Item = ControlMessage<'_>> {
-    // SAFETY: the kernel has written msg_control and msg_controllen, within what this header points to, which its owner
-    // keeps; CMSG_FIRSTHDR and CMSG_NXTHDR stay inside by those lengths.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
-    iter::from_fn(move || {
-        let control = next;
-        if control.is_null() {
-            return None;
-        }
-        // SAFETY: as above: a header that the kernel wrote.
-        let (level, kind, length) =
-            unsafe { ((*control).cmsg_level, (*control).cmsg_type, (*control).cmsg_len as usize) };
-        // SAFETY: plain arithmetic on its address.
-        let data = unsafe { libc::CMSG_DATA(control) }.cast_const();
-        // Emulators have been seen to count more room than they wrote: a message that is shorter than its header is none.
-        let written = header.msg_control as usize + header.msg_controllen as usize;
-        let length = length.checked_sub(data as usize - control as usize)?.min(written.checked_sub(data as usize)?);
-        // SAFETY: as above, so that the next header lies within the length as well.
-        next = unsafe { libc::CMSG_NXTHDR(header, control) };
-        // SAFETY: the data lie within msg_controllen, which the kernel has written and its owner keeps.
-        Some((level, kind, unsafe { slice::from_raw_parts(data, length) }))
-    })
-}
-
-/// The segment size that the kernel named beside a coalesced message: udp(7), UDP_GRO, an `int` (a `u16` before Linux 5.19
-/// on some architectures reads the same, little-endian and zeroed).
-fn segment_size(header: &libc::msghdr) -> Option<usize> {
-    // One for which there was no room is cut (MSG_CTRUNC), and tells nothing.
-    let mut sizes = controls(header).filter(|&(level, kind, _)| (level, kind) == (libc::SOL_UDP, libc::UDP_GRO));
-    let size = libc::c_int::from_ne_bytes(sizes.find_map(|(_, _, data)| data.first_chunk().copied())?);
-    usize::try_from(size).ok().filter(|&size| size > 0)
-}
-
-/// What a fuzzer sees of the above: the segment size that the first `length` bytes of `control` name.
-///
-/// # Safety
-///
-/// They are control messages as the kernel writes them.
-#[doc(hidden)]
-pub unsafe fn segment_size_in(control: &mut [u64], length: usize) -> Option<usize> {
-    assert!(length <= mem::size_of_val(control));
-    // SAFETY: zeros are a valid msghdr: null pointers with lengths of 0.
-    let mut header: libc::msghdr = unsafe { mem::zeroed() };
-    header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = length as _;
-    segment_size(&header)
+    Ok(())
 }
 
 /// A new socket is as it should be.
@@ -387,13 +347,18 @@ pub fn segmentation(socket: &Socket) -> bool {
     unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value.cast(), length) == 0 }
 }
 
+/// Whether a call is allowed that takes control messages from the kernel; the error by which they are refused.
+pub fn reads_control() -> Result<(), Errno> {
+    match Call::Recvmmsg.refusal() {
+        Some(errno) if Call::Recvmsg.refusal().is_some() => Err(errno),
+        _ => Ok(()),
+    }
+}
+
 /// Has the kernel hand over runs of datagrams as one message (UDP_GRO, Linux 5.0), where a call is allowed that tells of them.
 pub fn coalesce_receives(socket: &Socket, on: bool) -> Result<(), Errno> {
-    if on
-        && let Some(errno) = Call::Recvmmsg.refusal()
-        && Call::Recvmsg.refusal().is_some()
-    {
-        return Err(errno);
+    if on {
+        reads_control()?;
     }
     set_option(socket, libc::SOL_UDP, libc::UDP_GRO, libc::c_int::from(on))
 }

@@ -5,8 +5,11 @@
 //!   - `new()`
 //!   - `send(&mut self, &Socket, &Batch, &[Run]) -> Taken`: the runs in order, until the kernel refuses one; a run of
 //!     several as one segmented message.
-//!   - `receive(&mut self, &Socket, payload, max, &mut impl FnMut(Received)) -> Taken`: at most `max` messages into
-//!     `payload`, each named with its bytes, source and segment size; no message and no error where none is there.
+//!     What the batch has beside a datagram goes with it, or the datagram is refused.
+//!   - `receive(&mut self, &Socket, payload, max, tells, &mut impl FnMut(Received, Option<Ancillary>)) -> Taken`: at most `max`
+//!     messages into `payload`, each named with its bytes, source and segment size, and with what the system tells beside it
+//!     where it `tells`; no message and no error where none is there.
+//! - `reads_control() -> Result<(), Errno>`: whether receives take what the system tells beside datagrams.
 //! - `segmentation(&Socket) -> bool`: whether segmented messages can be sent.
 //! - `coalesce_receives(&Socket, bool) -> Result<(), Errno>`: whether the kernel may hand over runs as one message.
 //! - `bind(&Socket, SocketAddr)`: so that a later `disconnect` keeps the port.
@@ -17,6 +20,8 @@
 //!   errors are forgotten.
 //! - `take_error(&Socket) -> Result<Option<Errno>, Errno>`: takes the error that is pending on the socket, the oldest where
 //!   there are several, with all others.
+//! - `take_reports(&Socket, quoted: &mut [u8], told: impl FnMut(Report)) -> Result<(), Errno>`: takes all that the queue of
+//!   `queue_errors` holds; `REPORTS` says whether there is one.
 //! - `PollItem::new(&Socket, readable, writable)`, with `is_readable`, `is_writable` and `has_error`: the system's own item.
 //! - `poll(&mut [PollItem], Option<Duration>) -> Result<(), Errno>`: one wait, for at most so long.
 //! - `prepare(&Socket) -> Result<(), Errno>`: what a new socket needs so that it behaves as on other systems.
@@ -24,7 +29,8 @@
 //!   or IPv6.
 //! - The options that `socket2` has not everywhere: `reuse_port`, `set_reuse_port`, `traffic_class`, `set_traffic_class`,
 //!   `set_multicast_interface_v4`, `bind_device`, `dont_fragment`, `set_dont_fragment`, `path_mtu`, `set_membership`, and
-//!   `interface_index`; see `crate::options`. What a system lacks is the error `NOT_SUPPORTED`.
+//!   `interface_index`; what has receives tell more, `set_packet_info`, `set_receive_class`, `set_timestamps`, and `drops`; see
+//!   `crate::options`. What a system lacks is the error `NOT_SUPPORTED`.
 //! - `refusals() -> Vec<Refusal>`: the calls that the system refuses this thread as such, where others do their work.
 //! - `number`: the error numbers of the table in `errors.rs`, under their names in POSIX; the sets `WOULD_BLOCK`,
 //!   `REFUSES_SIZE`, `REFUSES_OFFLOAD`, `REPORTED_ONCE`, the numbers `UNKNOWN` and `INTERRUPTED`.
@@ -74,8 +80,8 @@ pub mod simulated;
 // By name, which goes before what all Unix systems share.
 #[cfg(all(unix, feature = "simulated"))]
 pub use simulated::{
-    BACKEND, Messages, PollItem, bind, coalesce_receives, connect, disconnect, poll, prepare, queue_errors,
-    segmentation, take_error,
+    BACKEND, Messages, PollItem, REPORTS, bind, coalesce_receives, connect, disconnect, poll, prepare, queue_errors,
+    reads_control, segmentation, take_error, take_reports,
 };
 
 #[cfg(windows)]
@@ -97,6 +103,21 @@ pub struct Received {
     pub segment: usize,
     /// Where it came from.
     pub source: SocketAddr,
+}
+
+/// What the system tells of a datagram that met an error, here or on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The error.
+    pub errno: Errno,
+    /// Whether an ICMP message told it; else it is this system's own, which refused the datagram at the call.
+    pub icmp: bool,
+    /// The MTU that the datagram exceeded; 0 where that is not the matter.
+    pub mtu: u32,
+    /// Where it was to go.
+    pub destination: Option<SocketAddr>,
+    /// The beginning of its payload, as far as the message quotes it.
+    pub data: &'a [u8],
 }
 
 /// A system call that the system refuses as such, whatever it is to do.

@@ -1,13 +1,15 @@
 //! Any Unix: sendmsg(2) and recvmsg(2) in a loop, with nothing that only some systems have.
 
-use super::unix::{Name, counted};
-use super::{MESSAGE_BYTES, Received, retry};
+use super::unix::{Control, NO_CONTROL, Name, Writer, ancillary, counted};
+use super::{MESSAGE_BYTES, Received, Report, retry};
+use crate::ancillary::Ancillary;
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
 use crate::table::Batch;
 use socket2::Socket;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::ptr;
 
@@ -17,12 +19,13 @@ pub const BACKEND: &str = "sendmsg";
 /// The buffers of the system calls.
 pub struct Messages {
     name: Name,
+    control: Control,
 }
 
 impl Messages {
     /// Makes the buffers.
     pub fn new() -> Self {
-        Self { name: Name::empty() }
+        Self { name: Name::empty(), control: NO_CONTROL }
     }
 
     /// Sends the datagrams one by one, until the kernel refuses one. There is no segmentation here, so a run is a datagram.
@@ -46,7 +49,12 @@ impl Messages {
             header.msg_namelen = self.name.set(destination);
             header.msg_name = (&raw mut self.name).cast();
         }
-        // SAFETY: the header points to a vector and a name that live through the call, and to the batch's payload, which its
+        if let Some(ancillary) = batch.ancillary(run.address) {
+            let mut control = Writer::new(&mut self.control);
+            control.ancillary(&ancillary, batch.leaves_by_ipv6(run.address));
+            control.attach(&mut header);
+        }
+        // SAFETY: the header points to a vector, a name and a control that live through the call, and to the batch's payload, which its
         // borrow keeps alive and unchanged; the kernel only reads them.
         retry(|| counted(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, 0) })).map(|_| ())
     }
@@ -57,13 +65,14 @@ impl Messages {
         socket: &Socket,
         payload: &mut [u8],
         max: usize,
-        received: &mut impl FnMut(Received),
+        tells: bool,
+        received: &mut impl FnMut(Received, Option<Ancillary>),
     ) -> Taken {
         let mut messages = 0;
         for buffer in payload.chunks_exact_mut(MESSAGE_BYTES).take(max) {
-            match self.receive_one(socket, buffer) {
-                Ok(Some((length, source))) => {
-                    received(Received { offset: messages * MESSAGE_BYTES, length, segment: length, source });
+            match self.receive_one(socket, buffer, tells) {
+                Ok(Some((length, source, told))) => {
+                    received(Received { offset: messages * MESSAGE_BYTES, length, segment: length, source }, told);
                     messages += 1;
                 }
                 Ok(None) => break,
@@ -73,24 +82,29 @@ impl Messages {
         Taken { messages, error: None }
     }
 
-    /// One datagram and its source; none where none is there.
+    /// One datagram: its bytes, its source, what is told beside; none where none is there.
     fn receive_one(
         &mut self,
         socket: &Socket,
         buffer: &mut [u8],
-    ) -> Result<Option<(usize, std::net::SocketAddr)>, Errno> {
+        tells: bool,
+    ) -> Result<Option<(usize, SocketAddr, Option<Ancillary>)>, Errno> {
         loop {
             let mut vector = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
             let mut header = empty_header(&mut vector);
             header.msg_name = (&raw mut self.name).cast();
             header.msg_namelen = Name::CAPACITY;
-            // SAFETY: the header points to a vector and a name that live through the call, and to `buffer`, which is
+            if tells {
+                header.msg_control = self.control.as_mut_ptr().cast();
+                header.msg_controllen = mem::size_of::<Control>() as _;
+            }
+            // SAFETY: the header points to a vector, a name and a control that live through the call, and to `buffer`, which is
             // borrowed mutably: nobody else reads or writes it.
             match retry(|| counted(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) })) {
                 Ok(_) if header.msg_flags & libc::MSG_TRUNC != 0 => return Err(Errno(libc::EMSGSIZE)),
                 Ok(length) => {
                     if let Some(source) = self.name.get() {
-                        return Ok(Some((length, source)));
+                        return Ok(Some((length, source, tells.then(|| ancillary(&header)))));
                     }
                 }
                 Err(Errno(libc::EAGAIN)) => return Ok(None),
@@ -132,6 +146,19 @@ pub fn queue_errors(_: &Socket, _: bool) -> Result<(), Errno> {
 /// Takes the error that is pending (`SO_ERROR`).
 pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
     Ok(socket.take_error()?.map(Errno::from))
+}
+
+/// Receives take what the system tells beside datagrams.
+pub fn reads_control() -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Whether errors are queued with the destinations that they came from.
+pub const REPORTS: bool = false;
+
+/// There is no queue of errors here.
+pub fn take_reports(_: &Socket, _: &mut [u8], _: impl FnMut(Report<'_>)) -> Result<(), Errno> {
+    Ok(())
 }
 
 /// No segmented messages here.

@@ -5,7 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::{MESSAGE_BYTES, Received, UNKNOWN, number, retry};
+use super::{MESSAGE_BYTES, Received, Report, UNKNOWN, number, retry};
+use crate::ancillary::Ancillary;
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::Run;
@@ -79,7 +80,8 @@ impl Messages {
         socket: &Socket,
         payload: &mut [u8],
         max: usize,
-        received: &mut impl FnMut(Received),
+        _: bool,
+        received: &mut impl FnMut(Received, Option<Ancillary>),
     ) -> Taken {
         let socket = socket.as_raw_fd();
         let one_by_one = kernel(|kernel| kernel.settings.one_by_one);
@@ -95,7 +97,7 @@ impl Messages {
             };
             match message {
                 Ok(Some((length, segment, source))) => {
-                    received(Received { offset: messages * MESSAGE_BYTES, length, segment, source });
+                    received(Received { offset: messages * MESSAGE_BYTES, length, segment, source }, None);
                     messages += 1;
                 }
                 Ok(None) => break,
@@ -168,6 +170,19 @@ pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
     }
     let last = kernel(|kernel| Ok::<_, Errno>(kernel.socket(socket.as_raw_fd())?.error.take()))?;
     Ok(oldest.or(last))
+}
+
+/// Nothing is told beside datagrams.
+pub fn reads_control() -> Result<(), Errno> {
+    Err(Errno(number::EOPNOTSUPP))
+}
+
+/// Whether errors are queued with the destinations that they came from.
+pub const REPORTS: bool = false;
+
+/// There is no queue of errors here.
+pub fn take_reports(_: &Socket, _: &mut [u8], _: impl FnMut(Report<'_>)) -> Result<(), Errno> {
+    Ok(())
 }
 
 /// Makes the socket known to the kernel.

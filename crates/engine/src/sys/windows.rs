@@ -1,6 +1,7 @@
 //! Windows: WSASendMsg with UDP_SEND_MSG_SIZE, WSARecvMsg with UDP_RECV_MAX_COALESCED_SIZE, WSAPoll.
 
-use super::{MESSAGE_BYTES, Received, retry};
+use super::{MESSAGE_BYTES, Received, Report, retry};
+use crate::ancillary::Ancillary;
 use crate::errno::Errno;
 use crate::outgoing::Taken;
 use crate::runs::{MAX_SEGMENTS, Run};
@@ -12,11 +13,11 @@ use std::net::SocketAddr;
 use std::os::windows::io::AsRawSocket;
 use std::ptr;
 use std::time::{Duration, Instant};
-use windows_sys::Win32::Networking::WinSock::{
-    self, CMSGHDR, LPFN_WSARECVMSG, SOCKADDR, SOCKET, WSABUF, WSAMSG, WSAPOLLFD,
-};
+use windows_sys::Win32::Networking::WinSock::{self, LPFN_WSARECVMSG, SOCKADDR, SOCKET, WSABUF, WSAMSG, WSAPOLLFD};
 
+mod control;
 mod options;
+use control::{Control, NO_CONTROL, Writer, ancillary, segment_size};
 pub use options::*;
 
 /// A socket of another maker may be overlapped or not, and nothing tells: none is taken over here.
@@ -26,12 +27,6 @@ pub fn family_of(_: &Socket) -> Result<bool, Errno> {
 
 /// The system call that sends.
 pub const BACKEND: &str = "WSASendMsg";
-
-/// Room for one control message that holds a DWORD, aligned as CMSGHDR is.
-type Control = [u64; 4];
-
-/// Where a control message's data begins: WSA_CMSGDATA_ALIGN(sizeof(CMSGHDR)) of ws2def.h.
-const CONTROL_DATA: usize = mem::size_of::<CMSGHDR>().next_multiple_of(mem::align_of::<usize>());
 
 /// The buffers of the system calls.
 pub struct Messages {
@@ -44,7 +39,7 @@ pub struct Messages {
 impl Messages {
     /// Makes the buffers.
     pub fn new() -> Self {
-        Self { parts: [WSABUF { len: 0, buf: ptr::null_mut() }; MAX_SEGMENTS], control: [0; 4], receive: None }
+        Self { parts: [WSABUF { len: 0, buf: ptr::null_mut() }; MAX_SEGMENTS], control: NO_CONTROL, receive: None }
     }
 
     /// Sends the runs one by one, until the system refuses one; a run of several as one message that the system cuts apart.
@@ -64,12 +59,19 @@ impl Messages {
             used += 1;
         }
         let name = batch.destination(run.address).map(SockAddr::from);
+        let mut control = Writer::new(&mut self.control);
+        if run.is_segmented() {
+            control.segment(run.segment);
+        }
+        if let Some(ancillary) = batch.ancillary(run.address) {
+            control.ancillary(&ancillary, batch.leaves_by_ipv6(run.address))?;
+        }
         let message = WSAMSG {
             name: name.as_ref().map_or(ptr::null_mut(), |name| name.as_ptr().cast::<SOCKADDR>().cast_mut()),
             namelen: name.as_ref().map_or(0, SockAddr::len),
             lpBuffers: self.parts.as_mut_ptr(),
             dwBufferCount: used as u32,
-            Control: if run.is_segmented() { segment_control(&mut self.control, run.segment) } else { no_control() },
+            Control: control.buffer(),
             dwFlags: 0,
         };
         let mut sent = 0;
@@ -89,13 +91,16 @@ impl Messages {
         socket: &Socket,
         payload: &mut [u8],
         max: usize,
-        received: &mut impl FnMut(Received),
+        tells: bool,
+        received: &mut impl FnMut(Received, Option<Ancillary>),
     ) -> Taken {
         let mut messages = 0;
         for buffer in payload.chunks_exact_mut(MESSAGE_BYTES).take(max) {
             match self.receive_one(socket, buffer) {
-                Ok((length, segment, source)) => {
-                    received(Received { offset: messages * MESSAGE_BYTES, length, segment, source });
+                Ok((length, control, source)) => {
+                    let segment = segment_size(&self.control, control).map_or(length, |size| size as usize);
+                    let told = tells.then(|| ancillary(&self.control, control));
+                    received(Received { offset: messages * MESSAGE_BYTES, length, segment, source }, told);
                     messages += 1;
                 }
                 Err(Errno(WinSock::WSAEWOULDBLOCK)) => break,
@@ -105,7 +110,7 @@ impl Messages {
         Taken { messages, error: None }
     }
 
-    /// One message: its bytes, the size of its segments, its source. What the buffer cannot hold is WSAEMSGSIZE.
+    /// One message: its bytes, those of its control messages, its source. What the buffer cannot hold is WSAEMSGSIZE.
     fn receive_one(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<(usize, usize, SocketAddr), Errno> {
         let receive = match self.receive {
             Some(receive) => receive,
@@ -128,8 +133,7 @@ impl Messages {
         retry(|| done(unsafe { receive(handle(socket), &raw mut message, &raw mut length, ptr::null_mut(), None) }))?;
         // SAFETY: the system wrote an address of that length, at most what it was given.
         let source = unsafe { SockAddr::new(name, message.namelen.min(capacity)) }.as_socket().ok_or(Errno(UNKNOWN))?;
-        let segment = segment_size(&self.control, message.Control.len as usize).unwrap_or(length);
-        Ok((length as usize, segment as usize, source))
+        Ok((length as usize, message.Control.len as usize, source))
     }
 }
 
@@ -146,39 +150,6 @@ fn handle(socket: &Socket) -> SOCKET {
 /// What a call of Winsock answered: 0, or SOCKET_ERROR and its error code beside it.
 fn done(result: i32) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(Errno::last()) }
-}
-
-fn no_control() -> WSABUF {
-    WSABUF { len: 0, buf: ptr::null_mut() }
-}
-
-/// Writes the control message that has the system cut a message into segments of that size.
-///
-/// "IPPROTO_UDP Socket Options": UDP_SEND_MSG_SIZE, a DWORD, may be given a message by WSASendMsg's control data.
-fn segment_control(control: &mut Control, segment: u32) -> WSABUF {
-    let end = CONTROL_DATA + mem::size_of::<u32>();
-    let header = CMSGHDR { cmsg_len: end, cmsg_level: WinSock::IPPROTO_UDP, cmsg_type: WinSock::UDP_SEND_MSG_SIZE };
-    let start = control.as_mut_ptr();
-    // SAFETY: a Control is borrowed mutably, aligned for a CMSGHDR, and holds it and the DWORD at CONTROL_DATA.
-    unsafe {
-        start.cast::<CMSGHDR>().write(header);
-        start.byte_add(CONTROL_DATA).cast::<u32>().write(segment);
-    }
-    // WSA_CMSG_SPACE: the message with the padding that another behind it would need.
-    WSABUF { len: end.next_multiple_of(mem::align_of::<usize>()) as u32, buf: start.cast() }
-}
-
-/// The segment size that the system named beside a coalesced message (UDP_COALESCED_INFO); none where it is one datagram.
-/// Of control messages only this one is asked for, so it is the first.
-fn segment_size(control: &Control, length: usize) -> Option<u32> {
-    if length < CONTROL_DATA + mem::size_of::<u32>() {
-        return None;
-    }
-    let start = control.as_ptr();
-    // SAFETY: a Control is initialized, aligned for a CMSGHDR, and holds it and the DWORD at CONTROL_DATA.
-    let (header, size) = unsafe { (start.cast::<CMSGHDR>().read(), start.byte_add(CONTROL_DATA).cast::<u32>().read()) };
-    let coalesced = (header.cmsg_level, header.cmsg_type) == (WinSock::IPPROTO_UDP, WinSock::UDP_COALESCED_INFO as i32);
-    (coalesced && size > 0).then_some(size)
 }
 
 /// WSARecvMsg of the socket's provider.
@@ -265,6 +236,19 @@ pub fn queue_errors(_: &Socket, _: bool) -> Result<(), Errno> {
 /// Takes the error that is pending (`SO_ERROR`).
 pub fn take_error(socket: &Socket) -> Result<Option<Errno>, Errno> {
     Ok(socket.take_error()?.map(Errno::from))
+}
+
+/// Receives take what the system tells beside datagrams.
+pub fn reads_control() -> Result<(), Errno> {
+    Ok(())
+}
+
+/// Whether errors are queued with the destinations that they came from.
+pub const REPORTS: bool = false;
+
+/// There is no queue of errors here.
+pub fn take_reports(_: &Socket, _: &mut [u8], _: impl FnMut(Report<'_>)) -> Result<(), Errno> {
+    Ok(())
 }
 
 /// One socket in a poll, as WSAPoll takes it.

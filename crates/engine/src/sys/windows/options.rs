@@ -74,6 +74,34 @@ pub fn path_mtu(socket: &Socket, ipv6: bool) -> Result<u32, Errno> {
     Ok(get(socket, level, name)? as u32)
 }
 
+/// Has receives tell the address and the interface that each datagram came to: IP_PKTINFO, IPV6_PKTINFO.
+pub fn set_packet_info(socket: &Socket, ipv6: bool, on: bool) -> Result<(), Errno> {
+    let (level, name) = match ipv6 {
+        true => (WinSock::IPPROTO_IPV6, WinSock::IPV6_PKTINFO),
+        false => (WinSock::IPPROTO_IP, WinSock::IP_PKTINFO),
+    };
+    set(socket, level, name, &u32::from(on))
+}
+
+/// Has receives tell the traffic class of each datagram: IP_RECVTOS, IPV6_RECVTCLASS.
+pub fn set_receive_class(socket: &Socket, ipv6: bool, on: bool) -> Result<(), Errno> {
+    let (level, name) = match ipv6 {
+        true => (WinSock::IPPROTO_IPV6, WinSock::IPV6_RECVTCLASS),
+        false => (WinSock::IPPROTO_IP, WinSock::IP_RECVTOS),
+    };
+    set(socket, level, name, &u32::from(on))
+}
+
+/// SIO_TIMESTAMPING tells ticks of a clock of its own, of devices that have one.
+pub fn set_timestamps(_: &Socket, _: bool) -> Result<(), Errno> {
+    Err(Errno(NOT_SUPPORTED))
+}
+
+/// Winsock counts drops of the whole machine alone.
+pub fn drops(_: &Socket) -> Result<u32, Errno> {
+    Err(Errno(NOT_SUPPORTED))
+}
+
 /// Joins a multicast group or leaves it, by the options of RFC 3678, which are the same for IPv4 and IPv6.
 pub fn set_membership(socket: &Socket, membership: &Membership, join: bool) -> Result<(), Errno> {
     let level = if membership.group.is_ipv6() { WinSock::IPPROTO_IPV6 } else { WinSock::IPPROTO_IP };
