@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseSocketAddress } from '../ts/rules/address.js';
-import { type AllowRule, Policy } from '../ts/rules/policy.js';
+import { type AllowRule, type Denial, Policy } from '../ts/rules/policy.js';
 
 const allows = (rules: AllowRule[], action: 'bind' | 'send' | 'receive', address: string) =>
   new Policy(rules).allows(action, parseSocketAddress(address));
@@ -72,6 +72,17 @@ describe('who may be heard', () => {
     expect(allows(rules, 'receive', '127.0.0.1:9')).toBe(true);
     expect(allows(rules, 'receive', '10.0.0.1:53')).toBe(false);
   });
+});
+
+test('onDenied hears of each address that is denied, once, with the kind of rule that was missing', () => {
+  const heard: Denial[] = [];
+  const policy = new Policy([{ send: '10.0.0.0/8:514' }], (denial) => heard.push(denial));
+  const [allowed, denied] = ['10.0.0.1:514', '11.0.0.1:514'].map(parseSocketAddress);
+  for (let i = 0; i < 3; i++) {
+    for (const action of ['bind', 'send', 'receive'] as const) policy.allows(action, denied!);
+    for (const action of ['send', 'receive'] as const) policy.allows(action, allowed!);
+  }
+  expect(heard).toEqual(['bind', 'send', 'receive'].map((action) => ({ action, address: denied })));
 });
 
 test('answers stay right when more addresses come than are remembered', () => {

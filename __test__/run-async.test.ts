@@ -22,6 +22,8 @@ const MAIN = path.join(root, 'dist/cli/main.js');
 
 /** Runs a component of WASI 0.3: options of `wasi-udp run`, and behind `--` arguments of its own. */
 const wasiUdp = (name: string, ...args: string[]) => run([...SUSPENDING, MAIN, 'run', component(name), ...args]);
+const denial = (action: 'bind' | 'send', address: string) =>
+  `wasi-udp: denied: ${action} to ${address}: allow it with --allow-${action} ${address}\n`;
 const clean = (stdout: string): Finished => ({ code: 0, signal: null, stdout, stderr: '' });
 
 /** A server on loopback that answers each datagram with what `answer` makes of it. */
@@ -146,6 +148,7 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
     expect(await wasiUdp('run-mixed', '--allow-bind', '0.0.0.0:0', '--', String(port))).toEqual({
       ...clean('connect: access-denied\n'),
       code: 1,
+      stderr: denial('send', `127.0.0.1:${port}`),
     });
   });
 
@@ -157,7 +160,12 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
     });
     const { port } = server.address();
     const denied = ['bind', 'connect', 'send', 'tcp', 'names'].map((call) => `${call}: access-denied\n`);
-    expect(await wasiUdp('run-denied', '--', String(port))).toEqual(clean(denied.join('')));
+    const { stderr, ...rest } = await wasiUdp('run-denied', '--', String(port));
+    expect({ ...rest, stderr: '' }).toEqual(clean(denied.join('')));
+    // Once, though it connects and sends there.
+    expect(stderr.split('\n').filter((line) => line.includes('--allow-send')).length).toBe(1);
+    expect(stderr).toContain(denial('send', `127.0.0.1:${port}`));
+    expect(stderr).toMatch(/^wasi-udp: denied: bind to (\S+): allow it with --allow-bind \1$/m);
     const allowed = ['bind: ok\n', 'connect: ok\n', 'send: ok\n', ...denied.slice(3)];
     expect(heard).toBe(0);
     expect(await wasiUdp('run-denied', '--allow-all', '--', String(port))).toEqual(clean(allowed.join('')));
@@ -187,9 +195,11 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
     try {
       const { code, stdout, stderr } = await command(component('run-hello'));
       expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-      expect(stderr).toMatch(/^wasi-udp: .*run-hello.wasm .* @bytecodealliance\/preview3-shim .*: install it .*\n$/);
+      expect(stderr).toMatch(
+        /^wasi-udp: .*run-hello.wasm .* @bytecodealliance\/preview3-shim \S+ .* is not there: npm install @bytecodealliance\/preview3-shim@0.7\n$/,
+      );
       const mixed = await command(component('run-mixed'), '--', '9');
-      expect(mixed).toEqual({ ...clean('connect: access-denied\n'), code: 1 });
+      expect({ ...mixed, stderr: '' }).toEqual({ ...clean('connect: access-denied\n'), code: 1 });
       expect(await command(component('environment'), '--', '0')).toMatchObject({ code: 0, stderr: '' });
     } finally {
       rmSync(folder, { recursive: true });
@@ -311,10 +321,15 @@ it('a world in WIT tells which interfaces of WASI 0.3 a component imports', () =
       '  import other:package/api@0.3.0;',
       '  export wasi:cli/run@0.3.0;',
     ),
-  ).toEqual({ isAsync: true, asyncImports: ['wasi:clocks/monotonic-clock', 'wasi:sockets/types'] });
-  expect(world('  import wasi:cli/exit@0.2.6;', '  export wasi:cli/run@0.2.6;')).toEqual({
+  ).toEqual({
+    isAsync: true,
+    imports: ['wasi:clocks/monotonic-clock', 'wasi:clocks/monotonic-clock', 'wasi:sockets/types', 'other:package/api'],
+    asyncImports: ['wasi:clocks/monotonic-clock', 'wasi:sockets/types'],
+  });
+  expect(world('  import wasi:cli/exit@0.2.6;', '  import example:own/api;', '  export wasi:cli/run@0.2.6;')).toEqual({
     isAsync: false,
+    imports: ['wasi:cli/exit', 'example:own/api'],
     asyncImports: [],
   });
-  expect(world('  export wasi:cli/run@0.3.0;')).toEqual({ isAsync: true, asyncImports: [] });
+  expect(world('  export wasi:cli/run@0.3.0;')).toEqual({ isAsync: true, imports: [], asyncImports: [] });
 });

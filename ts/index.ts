@@ -23,7 +23,7 @@ export {
   parseSocketAddress,
   type SocketAddressLike,
 } from './rules/address.js';
-export type { Allow, AllowRule } from './rules/policy.js';
+export type { Allow, AllowRule, Denial } from './rules/policy.js';
 export { Route, type RouteOptions } from './rules/route.js';
 export { AsyncUdpSocket } from './socket/async-udp-socket.js';
 export { DatagramQueue, type QueueOptions, type RefusedDatagram, type SendCallback } from './socket/datagram-queue.js';

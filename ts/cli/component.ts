@@ -39,9 +39,15 @@ export async function loadComponent(file: string, options: TranslationOptions): 
   // Imported from memory: what runs is what was checked, whatever becomes of the files.
   const module = Buffer.from(files.get(MODULE)!).toString('base64');
   const { instantiate } = await import(`${TEXT_URL}${module}`);
-  const getCoreModule = async (name: string) => compile(files.get(name)!);
+  // All of them before the first is instantiated, so that what this runtime does not know is told here.
+  const names = [...files.keys()].filter((name) => name.endsWith('.wasm'));
+  const modules = new Map(
+    await Promise.all(names.map(async (name) => [name, await compile(files.get(name)!)] as const)),
+  );
+  const getCoreModule = async (name: string) => modules.get(name);
   return Object.assign(
-    (imports: object, core?: UdpHost['instantiateCore']) => instantiate(getCoreModule, imports, core),
+    // What throws before it returns a promise rejects.
+    async (imports: object, core?: UdpHost['instantiateCore']) => await instantiate(getCoreModule, imports, core),
     {
       world: worldOf(Buffer.from(files.get(WORLD)!).toString()),
     },

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type Allow, type AllowRule, policyOf } from '../rules/policy.js';
+import { requirePeers } from './peers.js';
 import { UsageError } from './report.js';
 import { collect } from './target.js';
 
@@ -28,7 +29,11 @@ export const command = new Command('run')
   .option('--allow-all', 'allow every address', false)
   .option('--env <K=V>', 'set an environment variable of the component, which has none otherwise', collect, [])
   .option('--write-behind', 'let small sends wait for each other, and leave as one batch', false)
-  .option('--verbose', 'tell how core modules call the sockets of WASI 0.3, a line for each', false)
+  .option(
+    '--verbose',
+    'tell how core modules call the sockets of WASI 0.3, a line for each, and where errors come from',
+    false,
+  )
   .addHelpText(
     'after',
     `
@@ -44,7 +49,13 @@ Examples:
   wasi-udp run ping.wasm --allow-bind 0.0.0.0:0 --allow-send 192.0.2.1:7 -- 192.0.2.1
   wasi-udp run server.wasm --allow-bind '[::]:5353' --allow-receive '*:*' --env LEVEL=debug
 
-Exit codes: the component's own; 1 where it trapped or its run failed; 2 wrong usage. Needs the npm packages
+What is denied is told on standard error, with the option that would allow it. The component gets the error access-denied, and
+does not see that.
+
+What jco makes of a component is kept for the next run, in wasi-udp/components in $XDG_CACHE_HOME or ~/.cache, where nobody else
+can write; wasi-udp doctor tells where. Remove the folder to empty it.
+
+Exit codes: the component's own; 1 where it trapped or its run failed; 2 wrong usage, and what it needs is missing: the npm packages
 @bytecodealliance/jco and @bytecodealliance/preview2-shim beside this one; for a component of WASI 0.3 also Node.js 24.21 or later,
 and where it uses more of 0.3 than UDP and clocks, @bytecodealliance/preview3-shim.`,
   )
@@ -53,12 +64,8 @@ and where it uses more of 0.3 than UDP and clocks, @bytecodealliance/preview3-sh
 async function run(file: string, args: string[], options: RunOptions): Promise<void> {
   const allow = allowance(options);
   const env = Object.fromEntries(options.env.map(variable));
-  const { runComponent } = await import('./run-component.js').catch((error: Error & { code?: string }) => {
-    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new UsageError(
-      `run needs @bytecodealliance/jco and @bytecodealliance/preview2-shim: install both beside wasi-udp (${error.message})`,
-    );
-  });
+  requirePeers();
+  const { runComponent } = await import('./run-component.js');
   const { writeBehind, verbose } = options;
   const { code, hasLeftovers } = await runComponent({ file, args, env, allow, writeBehind, verbose });
   process.exitCode = code;

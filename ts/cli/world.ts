@@ -1,5 +1,7 @@
-/** What a component has to do with WASI 0.3. */
+/** What a component imports, and what it has to do with WASI 0.3. */
 export interface World {
+  /** The interfaces that it imports, of every version, by name without version. */
+  readonly imports: readonly string[];
   /** Whether it imports or exports anything of 0.3. */
   readonly isAsync: boolean;
   /** The interfaces of 0.3 that it imports, by name without version, such as `wasi:cli/stdout`. */
@@ -10,6 +12,7 @@ export interface World {
 export function worldOf(wit: string): World {
   const lines = Array.from(wit.matchAll(/^ *(import|export) (wasi:[^@;]+)@0\.3\.[^;]*;/gm));
   return {
+    imports: Array.from(wit.matchAll(/^ *import ([\w-]+:[^@;{ ]+)(?:@[^;]*)?;/gm), ([, name]) => name!),
     isAsync: lines.length > 0,
     asyncImports: lines.filter(([, kind]) => kind === 'import').map(([, , name]) => name!),
   };

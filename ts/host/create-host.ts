@@ -1,5 +1,5 @@
 import type { Pollable } from '../readiness/pollable.js';
-import { type Allow, policyOf } from '../rules/policy.js';
+import { type Allow, type Denial, policyOf } from '../rules/policy.js';
 import { WriteBehind } from '../socket/write-behind.js';
 import { asyncInterfaces, Crossings } from './async-guest.js';
 import { attend, attentive } from './attention.js';
@@ -23,6 +23,11 @@ import { systemClock, wallClock } from './wall-clock.js';
 export interface HostOptions {
   /** What the guest may do. Default: nothing. */
   allow?: Allow;
+  /**
+   * Hears of what `allow` denies, when it does: of the same address once, as long as the host remembers it. It is called in the
+   * middle of the guest's call, which traps with what it throws.
+   */
+  onDenied?: (denial: Denial) => void;
   /** Whether `block` and `poll` return promises, for jco's JSPI mode: the event loop is free while the guest waits. */
   async?: boolean;
   /** Whether runs of equal datagrams may leave as one UDP_SEGMENT message: see `openUdp`. */
@@ -103,7 +108,7 @@ export interface Neighbours {
 
 /** As `createHost`, beside another host. */
 export function assembleHost(options: HostOptions, neighbours: Neighbours = {}): UdpHost {
-  const policy = policyOf(options.allow ?? []);
+  const policy = policyOf(options.allow ?? [], options.onDenied);
   const limits = limitsOf(options.limits);
   const table = new ResourceTable(limits.resources);
   const own = new TableOutgoing(table);

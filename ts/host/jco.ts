@@ -10,6 +10,7 @@ import { assembleHost, type HostOptions, type UdpHost } from './create-host.js';
 import { merged, type Preview3, preview3Interfaces } from './preview3.js';
 import { shimPollable } from './shim-pollable.js';
 
+export type { Denial } from '../rules/policy.js';
 export type { Way } from './core/ways.js';
 export type { HostOptions, UdpHost } from './create-host.js';
 export type { Limits } from './limits.js';

@@ -19,6 +19,14 @@ export type Allow = 'all' | readonly AllowRule[];
 
 type Action = 'bind' | 'send' | 'receive';
 
+/** What no rule covers, and a guest wanted. */
+export interface Denial {
+  /** The kind of rule that was missing. A `receive` dropped a datagram; the others were answered with `access-denied`. */
+  action: Action;
+  /** The local address to bind to, the remote one to connect or send to, or the source. */
+  address: IpSocketAddress;
+}
+
 interface Rule {
   /** The hosts; undefined for every host. */
   readonly hosts: { readonly tag: IpSocketAddress['tag']; readonly list: BlockList } | undefined;
@@ -26,9 +34,9 @@ interface Rule {
   readonly lastPort: number;
 }
 
-/** The policy for what a guest may do; none where it may do everything. */
-export function policyOf(allow: Allow): Policy | undefined {
-  return allow === 'all' ? undefined : new Policy(allow);
+/** The policy for what a guest may do; none where it may do everything. `onDenied`: see `Policy`. */
+export function policyOf(allow: Allow, onDenied?: (denial: Denial) => void): Policy | undefined {
+  return allow === 'all' ? undefined : new Policy(allow, onDenied);
 }
 
 /** Answers that are remembered, for each action: an answer of BlockList costs microseconds. */
@@ -41,8 +49,15 @@ export class Policy {
   readonly #rules: Record<Action, Rule[]> = { bind: [], send: [], receive: [] };
   readonly #answers: Record<Action, Map<string, boolean>> = { bind: new Map(), send: new Map(), receive: new Map() };
 
-  /** Throws TypeError for a rule that it does not understand: one misread rule could allow what nobody meant to. */
-  constructor(rules: readonly AllowRule[]) {
+  readonly #onDenied: ((denial: Denial) => void) | undefined;
+
+  /**
+   * `onDenied` hears of what is denied: of the same once, as long as its answer is remembered.
+   *
+   * Throws TypeError for a rule that it does not understand: one misread rule could allow what nobody meant to.
+   */
+  constructor(rules: readonly AllowRule[], onDenied?: (denial: Denial) => void) {
+    this.#onDenied = onDenied;
     const length = lengthOf(rules, `allow takes 'all' or a list of rules`, `write [{ send: '10.0.0.0/8:514' }]`);
     for (let i = 0; i < length; i++) {
       const rule = rules[i];
@@ -68,6 +83,7 @@ export class Policy {
       answer = this.#rules[action].some((rule) => covers(rule, address, host));
       if (answers.size === REMEMBERED) answers.clear();
       answers.set(text, answer);
+      if (!answer) this.#onDenied?.({ action, address });
     }
     return answer;
   }
