@@ -16,7 +16,6 @@ import { guests } from '../scripts/guests.mjs';
 import { runtime } from '../scripts/runtimes.mjs';
 import { requireRust, root, setupOrExit } from '../scripts/setup.mjs';
 import { ALL, LIMITS, QUICK, TARGETS } from './cases.mjs';
-import { chart } from './chart.mjs';
 import { measureCalls, measureEcho } from './echo.mjs';
 import { closeVeth, openVeth } from './processes.mjs';
 import { measureReceive } from './receive.mjs';
@@ -187,6 +186,6 @@ function machine() {
 function write(name) {
   mkdirSync(results, { recursive: true });
   writeFileSync(`${results}${name}.json`, `${JSON.stringify(report, null, 2)}\n`);
-  writeFileSync(`${results}${name}.svg`, chart(report));
-  console.error(`written: bench/results/${name}.json and ${name}.svg`);
+  execFileSync(process.execPath, [fileURLToPath(new URL('./documents.mjs', import.meta.url))]);
+  console.error(`written: bench/results/${name}.json, and its charts and tables in the documents`);
 }

@@ -46,6 +46,18 @@ export const packages = stamped({
   command: [process.platform === 'win32' ? 'npm.cmd' : 'npm', 'ci', '--no-audit', '--no-fund', '--loglevel=error'],
 });
 
+/** The npm packages of what builds the documents. */
+export const sitePackages = stamped({
+  what: 'Installing npm packages of site/',
+  name: 'site-packages',
+  reads: ['site/package-lock.json'],
+  writes: () => 'site/node_modules/.package-lock.json',
+  command: [
+    process.platform === 'win32' ? 'npm.cmd' : 'npm',
+    ...['--prefix', 'site', 'ci', '--no-audit', '--no-fund', '--loglevel=error'],
+  ],
+});
+
 /** What an addon is made of. */
 const RUST = ['Cargo.toml', 'Cargo.lock', 'build.rs', '.cargo', 'crates', 'package.json'];
 
