@@ -157,6 +157,8 @@ export const TABLES = {
       ],
     );
   },
+  /** How many times what node:dgram sends a queue sends. */
+  times: () => String(Math.floor(single['dgram-quiet'] / single.queue)),
   'quick machine': () => machineOf(quick, 'quick'),
   'full machine': () => machineOf(full, 'full'),
 };

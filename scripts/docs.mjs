@@ -21,6 +21,8 @@ const OTHERS = ['ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.
 await setupOrExit([packages, sitePackages]);
 fs.rmSync(build, { recursive: true, force: true });
 stage();
+// Pages are modules: they find their packages from where they lie.
+fs.symlinkSync(path.join(site, 'node_modules'), path.join(build, 'node_modules'), 'junction');
 tool('typedoc', ['typedoc/bin/typedoc', '--options', 'typedoc.json']);
 tool('vitepress', ['vitepress/bin/vitepress.js', 'build', '.']);
 console.log('built: build/site/dist');
@@ -34,6 +36,7 @@ function stage() {
     // Documents name what was measured.
     else copy(`bench/results/${file}`, `public/bench/results/${file}`);
   }
+  copy('LICENSE', 'public/LICENSE');
   fs.cpSync(path.join(root, 'examples'), path.join(source, 'public/examples'), { recursive: true });
 }
 

@@ -11,7 +11,7 @@ const PAGES = {
   'From node:dgram': ['dgram', 'features'],
   'Running components': ['components', 'guests', 'policy'],
   'When something is wrong': ['errors', 'troubleshooting'],
-  'In production': ['options', 'tuning', 'cores', 'environment', 'bundling'],
+  'In production': ['options', 'multicast', 'tuning', 'cores', 'environment', 'bundling'],
   'Where it runs': ['platforms', 'runtimes'],
   'What it promises': ['reliability', 'conformance', 'faults', 'benchmarks'],
 };
