@@ -16,12 +16,12 @@ const LABELS = {
 };
 const OURS = ['send', 'writer', 'queue'];
 
-const WIDTH = 800;
-const RIGHT = 120;
-const BAR = 16;
-const STEP = 23;
-/** Wider than any letter of the fonts that `system-ui` stands for, of 13 pixels, on average. */
-const LETTER = 8.5;
+const WIDTH = 640;
+const RIGHT = 100;
+const BAR = 17;
+const STEP = 24;
+/** Wider than any letter of the fonts that `system-ui` stands for, of 14 pixels, on average. */
+const LETTER = 8.6;
 
 /** The chart of a report: batches of 256 to one destination, by size and by what the receiver can. Each panel has a scale of its own. */
 export function chart({ machine, measured }) {
@@ -74,9 +74,9 @@ function draw(heading, machine, panels) {
   const source = `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel.split('-')[0]}, Node.js ${machine.node.slice(1)}, loopback, commit ${machine.commit}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y - 24}" width="${WIDTH}" height="${y - 24}" role="img" aria-label="${heading}">
 <style>
-  text { font: 13px system-ui, sans-serif; fill: #1f2328; }
-  .head { font-size: 17px; font-weight: 600; } .note { font-size: 11px; fill: #59636e; }
-  .title { font-weight: 600; } .label { text-anchor: end; } .value { fill: #59636e; font-size: 12px; }
+  text { font: 14px system-ui, sans-serif; fill: #1f2328; }
+  .head { font-size: 17px; font-weight: 600; } .note { font-size: 12px; fill: #59636e; }
+  .title { font-weight: 600; } .label { text-anchor: end; } .value { fill: #59636e; font-size: 13px; }
   .ours { fill: #1f883d; } .peer { fill: #8c959f; }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3; } .note, .value { fill: #9198a1; } .ours { fill: #3fb950; } .peer { fill: #6e7681; }

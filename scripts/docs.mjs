@@ -37,6 +37,7 @@ function stage() {
     else copy(`bench/results/${file}`, `public/bench/results/${file}`);
   }
   copy('LICENSE', 'public/LICENSE');
+  copy('site/icon.svg', 'public/icon.svg');
   fs.cpSync(path.join(root, 'examples'), path.join(source, 'public/examples'), { recursive: true });
 }
 

@@ -33,10 +33,13 @@ const sidebar = Object.entries(more.length > 0 ? { ...PAGES, More: more } : PAGE
     .map((page) => ({ text: titleOf(`docs/${page}.md`), link: `/docs/${page}` })),
 }));
 
+const base = process.env.WASI_UDP_SITE_BASE ?? '/';
+
 export default defineConfig({
   title: 'wasi-udp',
   description: 'UDP for Node.js, many datagrams at a time',
-  base: process.env.WASI_UDP_SITE_BASE ?? '/',
+  base,
+  head: [['link', { rel: 'icon', type: 'image/svg+xml', href: `${base}icon.svg` }]],
   srcDir: '../build/site/src',
   outDir: '../build/site/dist',
   cacheDir: '../build/site/cache',
