@@ -20,7 +20,7 @@ What must not be published, or is too large, is an error.`;
 /** The owner in package.json's \`repository\` until there is one: the only place that is to be filled in. */
 const PLACEHOLDER = 'OWNER';
 
-const MAX_TARBALL_BYTES = 400_000;
+const MAX_TARBALL_BYTES = 500_000;
 const MAX_BINARY_BYTES = 1_500_000;
 /** What no package holds: tests, sources of the build, lockfiles, settings. */
 const FORBIDDEN =
