@@ -480,7 +480,8 @@ export class Arena {
   }
 
   /** The rule that the candidate breaks. */
-  #judge({ family, dualStack, remote, permits, permitted }: Destination): Refusal {
+  #judge({ family, dualStack, lenient, remote, permits, permitted }: Destination): Refusal {
+    if (lenient === true) return Refusal.None;
     const { slots, addresses } = this;
     const at = addresses * SLOT_WORDS;
     if (remote !== undefined) return Refusal.NotTheRemote;

@@ -1,6 +1,6 @@
 import { AbortError, ClosedError } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
-import { native, QUIET, systemError, WRITABLE } from '../native/native.js';
+import { AGAIN, native, QUIET, systemError, WRITABLE } from '../native/native.js';
 
 /** An event of a socket that somebody may wait for. */
 export interface SocketEvent {
@@ -36,6 +36,8 @@ class Waits {
   #watched = 0;
   /** Whether the addon reports an event: then it asks what is wanted when that is over. */
   #isReporting = false;
+  /** What the report goes on with, while it answers that there is more. */
+  #step: (() => boolean) | undefined;
   /** What is called at the end of the report. */
   readonly #endings: (() => void)[] = [];
   /** The events of which a microtask will tell. */
@@ -99,6 +101,10 @@ class Waits {
 
   /** The addon reports events, or that the system watches no longer; for which of the events somebody waited. */
   report(events: number): number {
+    if (this.#step !== undefined) {
+      this.#goOn(this.#step);
+      return 0;
+    }
     if (events < 0) {
       this.#watched = 0;
       this.#failAll(systemError('wait', 'poll', -events));
@@ -110,6 +116,22 @@ class Waits {
     return heard;
   }
 
+  /** Has the report that is going on go on with steps; false where none is. */
+  inSteps(step: () => boolean): boolean {
+    if (this.#isReporting) this.#step = step;
+    return this.#isReporting;
+  }
+
+  #goOn(step: () => boolean): void {
+    // What it throws is an uncaught exception, and does not end it.
+    let goesOn = true;
+    try {
+      goesOn = step();
+    } finally {
+      if (!goesOn && this.#step === step) this.#step = undefined;
+    }
+  }
+
   /** Calls back at the end of the report that is going on, behind what it set off; false where none is. */
   atEnd(callback: () => void): boolean {
     if (this.#isReporting) this.#endings.push(callback);
@@ -118,6 +140,7 @@ class Waits {
 
   /** What the report set off is over; the events that somebody waits for now, which the addon watches. */
   reported(): number {
+    if (this.#step !== undefined) return AGAIN;
     if (this.#endings.length > 0) for (const ending of this.#endings.splice(0)) ending();
     this.#isReporting = false;
     this.#watched = this.wanted;
@@ -230,6 +253,15 @@ export function whenReady(event: SocketEvent, signal: AbortSignal | undefined): 
  */
 export function atEndOfEvent(descriptor: Descriptor, callback: () => void): boolean {
   return (descriptor.waits as Waits | undefined)?.atEnd(callback) ?? false;
+}
+
+/**
+ * Has what a socket's event set off go on in steps, where one is reported now: `step` is called until it answers false, each time
+ * as an event handler of the runtime's own, behind the ticks and microtasks of the one before. What it throws is an uncaught
+ * exception, and does not end the steps. False, and never, where the socket reports no event.
+ */
+export function inSteps(descriptor: Descriptor, step: () => boolean): boolean {
+  return (descriptor.waits as Waits | undefined)?.inSteps(step) ?? false;
 }
 
 /** Says whether waits for the socket, those of now and those to come, keep the process alive. */

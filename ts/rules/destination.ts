@@ -12,6 +12,8 @@ export interface Destination {
   readonly family: Family;
   /** Whether an IPv6 socket speaks IPv4 as well; only where the host asked for it. Default: false. */
   readonly dualStack?: boolean;
+  /** Whether the system alone judges addresses: the rules of the WIT do not hold. Default: false. */
+  readonly lenient?: boolean;
   /** The address that the stream is connected to. */
   readonly remote: Slot | undefined;
   /** Whether the policy lets a datagram go to the address; without one, every address passes. */

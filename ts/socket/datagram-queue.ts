@@ -57,6 +57,10 @@ const MAX_BYTES = 8 * 2 ** 20;
 /** As in `sendAll`: a queue behind the socket is full, and nothing tells when it has room. */
 const PAUSE_MS = 1;
 
+/** Batches of queues that are gone: a batch is large, and sockets come and go. */
+const spare: Arena[] = [];
+const MOST_SPARE = 16;
+
 /** What is told when so many datagrams are settled: a callback of the last of them, or a flush. */
 interface Notice {
   readonly after: number;
@@ -83,7 +87,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   readonly #maxBytes: number;
   readonly #onError: QueueOptions['onError'];
   /** The batches, the oldest first; the last one takes what comes. */
-  readonly #batches = [new Arena()];
+  readonly #batches = [spare.pop() ?? new Arena()];
   #tail = this.#batches[0]!;
   /** A batch that has left, for the next time that one is full. */
   #spare: Arena | undefined;
@@ -318,6 +322,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   /** @internal The stream is about to be dropped: sends what the system takes at once; the rest is refused. */
   forsake(): void {
+    if (this.#isForsaken) return;
     this.leave();
     this.#isForsaken = true;
     this.#refuseAll(
@@ -325,6 +330,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
         'the outgoing-datagram-stream was closed while the queue held the datagram: close the queue before',
       ),
     );
+    const isUsed = this.#batches.some(({ isPacking }) => isPacking);
+    if (!isUsed && spare.length < MOST_SPARE) spare.push(this.#batches[0]!);
   }
 
   /** Whether something will send what waits. */
@@ -382,8 +389,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   /** Sends what waits, as far as the system takes it. */
   #leave(): void {
-    // What waits for room in the socket is woken by it.
-    if (this.#leaveWait !== undefined) return;
+    // What waits for room in the socket is woken by it; a stream that was dropped sends nothing.
+    if (this.#isForsaken || this.#leaveWait !== undefined) return;
     this.#settle(0);
     for (let batch = this.#batches[0]!; batch.count > 0; batch = this.#batches[0]!) {
       const isWritable = this.#isWritable();

@@ -29,6 +29,9 @@ pub const WRITABLE: i32 = 2;
 /// Beside an interest: whoever waits does not keep the event loop alive.
 pub const QUIET: i32 = 4;
 
+/// In an answer of `wanted`: what the event set off goes on, in another call of `ready`.
+const AGAIN: i32 = 8;
+
 /// What a driver does for one thread.
 pub trait Readiness {
     /// `libuv` or `thread`.
@@ -126,24 +129,36 @@ impl Listener {
     }
 
     /// As `call`, with something to do before it asks what is wanted.
+    ///
+    /// What the event set off may go on in steps: each is a callback of the runtime's own, with its ticks and microtasks behind
+    /// it, and what one throws is no matter of the next.
     fn call_with(&self, handle: i32, events: i32, between: impl Fn()) -> Heard {
         let nobody = Heard { heard: 0, wanted: 0 };
         if self.ready.get().is_null() {
             return nobody;
         }
+        let Some((heard, mut wanted)) = self.step(handle, events, &between) else { return nobody };
+        while wanted & AGAIN != 0 {
+            wanted = self.step(handle, 0, &between).map_or(0, |(_, wanted)| wanted);
+        }
+        Heard { heard, wanted }
+    }
+
+    /// One call of each function: for which of the events somebody waited, and what is wanted then.
+    fn step(&self, handle: i32, events: i32, between: &impl Fn()) -> Option<(i32, i32)> {
         // SAFETY: the drivers call this on the environment's own thread, from the event loop, and not after `close`, so the
         // environment and the references are alive. The values live in the scope that is opened here.
         unsafe {
             let mut scope = ptr::null_mut();
             if sys::napi_open_handle_scope(self.env, &mut scope) != sys::Status::napi_ok {
-                return nobody;
+                return None;
             }
             let heard = self.tell(handle, events);
             between();
             let wanted = self.ask(handle);
             sys::napi_close_handle_scope(self.env, scope);
             // Where it threw, whatever was waited for is so still.
-            Heard { heard: heard.unwrap_or(events), wanted: wanted.unwrap_or(0) }
+            Some((heard.unwrap_or(events), wanted.unwrap_or(0)))
         }
     }
 

@@ -70,14 +70,14 @@ pub fn disconnect(socket: &Socket) -> Result<(), Errno> {
 
 /// Whether an open socket is of IPv6. What is no UDP socket of IPv4 or IPv6 is ENOTSOCK, EBADF, EPROTOTYPE or EAFNOSUPPORT.
 pub fn family_of(socket: &Socket) -> Result<bool, Errno> {
-    if socket.r#type()? != Type::DGRAM {
-        return Err(Errno(libc::EPROTOTYPE));
-    }
     let ipv6 = match socket.local_addr()?.domain() {
         Domain::IPV4 => false,
         Domain::IPV6 => true,
         _ => return Err(Errno(libc::EAFNOSUPPORT)),
     };
+    if socket.r#type()? != Type::DGRAM {
+        return Err(Errno(libc::EPROTOTYPE));
+    }
     // ICMP has datagrams too, by a protocol of its own: icmp(7).
     #[cfg(target_os = "linux")]
     if socket.protocol()? != Some(Protocol::UDP) {

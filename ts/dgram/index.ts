@@ -1,0 +1,25 @@
+/** The interface of node:dgram: https://nodejs.org/api/dgram.html; see docs/dgram.md for what differs. */
+import type * as nodeDgram from 'node:dgram';
+import { register } from './register.js';
+import { createSocket, Socket } from './socket.js';
+
+export type { BindOptions, RemoteInfo } from 'node:dgram';
+export { register } from './register.js';
+export { type BindSyncOptions, createSocket, Socket, type SocketOptions, type SocketType } from './socket.js';
+
+type SocketClass = Socket;
+type Options = import('./socket.js').SocketOptions;
+
+/** The module as one object, whose functions may be replaced, as those of node:dgram. */
+const dgram = { createSocket, Socket, register };
+
+/** The types, under the names that `import dgram from 'node:dgram'` has them by. */
+declare namespace dgram {
+  type Socket = SocketClass;
+  type SocketOptions = Options;
+  type SocketType = nodeDgram.SocketType;
+  type BindOptions = nodeDgram.BindOptions;
+  type RemoteInfo = nodeDgram.RemoteInfo;
+}
+
+export default dgram;

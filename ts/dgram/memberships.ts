@@ -1,0 +1,50 @@
+import { isIP } from 'node:net';
+import type { Descriptor } from '../native/descriptor.js';
+import { newSlot, slotBytes } from '../native/layout.js';
+import { type Family, native } from '../native/native.js';
+import { interfaceIndex } from '../rules/interface.js';
+import { scopeOf, slotOf } from './addresses.js';
+
+/** An interface that is named by what is no address, or none of this machine: the name of the system's error. */
+export type NoInterface = 'EINVAL' | 'EADDRNOTAVAIL';
+
+/**
+ * The index of the interface that node:dgram's `multicastInterface` names: over IPv4 by an address that it has, over IPv6 by the
+ * zone of any address, as in `::%eth1`; 0 for the system's choice.
+ */
+export function interfaceOf(text: string, family: Family): number | NoInterface {
+  if (isIP(text) !== family) return 'EINVAL';
+  if (family === 6) {
+    const zone = text.split('%')[1];
+    return zone === undefined ? 0 : scopeOf(zone);
+  }
+  if (text === '0.0.0.0') return 0;
+  try {
+    return interfaceIndex('multicastInterface', text);
+  } catch {
+    return 'EADDRNOTAVAIL';
+  }
+}
+
+/** Which group, and from where: `from` undefined for every source, `by` for the interface of the system's choice. */
+export interface Membership {
+  readonly group: string;
+  readonly from?: string | undefined;
+  readonly by?: string | null | undefined;
+}
+
+/** Joins a group or leaves it; the system's answer, or the name of an error. */
+export function setMembership(
+  descriptor: Descriptor,
+  join: boolean,
+  { group, from, by }: Membership,
+): number | NoInterface | 'ENODEV' {
+  const { family } = descriptor;
+  const groupSlot = slotOf(group, 0, family);
+  const source = from === undefined ? newSlot() : slotOf(from, 0, family);
+  if (groupSlot === undefined || source === undefined) return 'EINVAL';
+  const index = by === undefined || by === null ? 0 : interfaceOf(String(by), family);
+  if (index === 'EADDRNOTAVAIL') return 'ENODEV';
+  if (typeof index === 'string') return index;
+  return native.setMembership(descriptor.socket, join ? 1 : 0, index, slotBytes(groupSlot), slotBytes(source));
+}

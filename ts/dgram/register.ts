@@ -1,0 +1,13 @@
+import { createRequire, syncBuiltinESMExports } from 'node:module';
+import { createSocket, Socket } from './socket.js';
+
+/**
+ * Replaces node:dgram for the whole program: whoever requires or imports it finds `createSocket` and `Socket` of this package.
+ * Sockets that exist are left alone, and so is who has kept the former functions. May be called again.
+ */
+export function register(): void {
+  const builtin = createRequire(import.meta.url)('node:dgram') as Record<string, unknown>;
+  builtin['createSocket'] = createSocket;
+  builtin['Socket'] = Socket;
+  syncBuiltinESMExports();
+}
