@@ -23,7 +23,8 @@ export class IncomingBatch {
   readonly #records = new Uint32Array(this.table, LAYOUT.recordsOffset);
   /** @internal Whether the socket was asked to tell more than the source. */
   isTold = false;
-  readonly #bytes = Buffer.from(this.payload);
+  /** @internal The same memory. */
+  readonly bytes = Buffer.from(this.payload);
   #count = 0;
 
   /** Datagrams in the batch. */
@@ -35,7 +36,7 @@ export class IncomingBatch {
   data(index: number): Buffer {
     const word = this.#word(index);
     const offset = this.entries[word]!;
-    return this.#bytes.subarray(offset, offset + this.entries[word + 1]!);
+    return this.bytes.subarray(offset, offset + this.entries[word + 1]!);
   }
 
   /** The source of a datagram. */
@@ -71,7 +72,7 @@ export class IncomingBatch {
       const start = entries[word]!;
       let stop = start;
       for (; word < end && entries[word] === stop; word += ENTRY_WORDS) stop += entries[word + 1]!;
-      bytes.set(this.#bytes.subarray(start, stop), position);
+      bytes.set(this.bytes.subarray(start, stop), position);
       position += stop - start;
     }
     return bytes;

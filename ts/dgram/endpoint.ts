@@ -40,6 +40,7 @@ const UNLIMITED = { maxDatagrams: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_
 
 /** Batches that no endpoint reads from now. */
 const spare: IncomingBatch[] = [];
+const { set } = Uint8Array.prototype;
 const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 
 /** What calls on a socket that was never bound answer: libuv has none open yet. */
@@ -326,8 +327,12 @@ export class Endpoint {
 }
 
 /** The payload of a message, as a Buffer of its own. */
-function dataOf({ entries, payload }: IncomingBatch, index: number): Buffer {
+function dataOf({ entries, bytes }: IncomingBatch, index: number): Buffer {
   const word = index * ENTRY_WORDS;
   const offset = entries[word]!;
-  return Buffer.from(payload.slice(offset, offset + entries[word + 1]!));
+  const size = entries[word + 1]!;
+  // Every byte is written below. Not from the pool: programs that look at `buffer` expect their message alone.
+  const data = Buffer.allocUnsafeSlow(size);
+  if (size > 0) set.call(data, bytes.subarray(offset, offset + size));
+  return data;
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { getSystemErrorMap, inspect } from 'node:util';
+import { getSystemErrorMap, type InspectOptions, inspect } from 'node:util';
 import { SocketError } from '../errors.js';
 import { native } from '../native/native.js';
 
@@ -147,6 +147,11 @@ export function bufferSizeError({ name, number }: SystemError, syscall: string):
     info: { value: info, configurable: true, enumerable: true },
     errno: accessor(info, 'errno'),
     syscall: accessor(info, 'syscall'),
+    // It shows what its accessors answer.
+    [inspect.custom]: {
+      value: (_: number, options: InspectOptions) => inspect(error, { ...options, getters: true, customInspect: false }),
+      ...hidden,
+    },
   });
   Object.defineProperty(error, 'stack', {
     value: `SystemError [${code}]: ${error.message}\n${(error.stack ?? '').split('\n').slice(1).join('\n')}`,

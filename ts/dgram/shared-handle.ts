@@ -17,7 +17,7 @@ export interface SharedBind {
 /** The socket that the primary has bound, and all workers share: its descriptor, and what is to be closed beside it. */
 export interface SharedHandle {
   readonly fd: number;
-  close(): void;
+  close(...values: unknown[]): unknown;
   unref?(): void;
 }
 

@@ -253,6 +253,12 @@ function takeHandle(socket: Owner, handle: SharedHandle, errorOf: (error: System
     return;
   }
   state.shared = handle;
+  // A worker that disconnects closes the handles that it shares: then nothing keeps it alive.
+  const { close } = handle;
+  handle.close = function (this: SharedHandle, ...values) {
+    state.endpoint.stopReceiving();
+    return close.apply(this, values);
+  };
   handle.unref?.();
   startListening(socket);
 }
