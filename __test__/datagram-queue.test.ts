@@ -1,4 +1,4 @@
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   type DatagramQueue,
@@ -112,6 +112,22 @@ describe.each(FAMILIES)('a queue over %s', (host) => {
       ['EINVAL', 3, 'd'],
       ['TypeError', 5, ''],
     ]);
+  });
+
+  it('what a rule refuses behind what the system refused is told without another send', async () => {
+    const { queue, to } = open2(host, {}, false);
+    const isIpv4 = !to.startsWith('[');
+    const heard: string[] = [];
+    const refused = new Promise<void>((resolve) => {
+      const callback = (name: string) => () => {
+        if (heard.push(name) === 2) resolve();
+      };
+      // A broadcast that nobody allowed; over IPv6, what only the system knows to be too large.
+      queue.send(new Uint8Array(isIpv4 ? 1 : 65_527), isIpv4 ? '255.255.255.255:9' : to, callback('first'));
+      queue.send('b', to.replace(/\d+$/, '0'), callback('second'));
+    });
+    await Promise.race([refused, sleep(5000)]);
+    expect(heard).toEqual(['first', 'second']);
   });
 
   it('a full queue refuses, counts it, and takes on when there is room', async () => {

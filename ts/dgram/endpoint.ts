@@ -40,6 +40,9 @@ const UNLIMITED = { maxDatagrams: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_
 
 /** Batches that no endpoint reads from now. */
 const spare: IncomingBatch[] = [];
+/** Bun and Deno run ticks and microtasks once behind all callbacks of an event. */
+const RUNS_STEPS = process.versions['bun'] === undefined && process.versions['deno'] === undefined;
+
 const { set } = Uint8Array.prototype;
 const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 
@@ -208,7 +211,7 @@ export class Endpoint {
 
   setMulticastInterface(text: string): Outcome {
     const index = interfaceOf(text, this.family);
-    if (this.#descriptor === undefined) return systemErrorOf(NOT_OPEN);
+    if (index !== 'EINVAL' && this.#descriptor === undefined) return systemErrorOf(NOT_OPEN);
     return typeof index === 'string' ? systemErrorOf(index) : this.setOption(OPTION.multicastInterface, index);
   }
 
@@ -312,7 +315,7 @@ export class Endpoint {
       this.#hearer.message(data, remote);
       return next < count;
     };
-    if (count > 1 && !inSteps(descriptor, step)) {
+    if (count > 1 && !(RUNS_STEPS && inSteps(descriptor, step))) {
       // No event is reported, but a promise resolved: immediates have ticks and microtasks between them as well.
       for (let index = 0; index < count; index++) setImmediate(step);
       return;

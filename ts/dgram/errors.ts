@@ -149,7 +149,8 @@ export function bufferSizeError({ name, number }: SystemError, syscall: string):
     syscall: accessor(info, 'syscall'),
     // It shows what its accessors answer.
     [inspect.custom]: {
-      value: (_: number, options: InspectOptions) => inspect(error, { ...options, getters: true, customInspect: false }),
+      value: (_: number, options: InspectOptions) =>
+        inspect(error, { ...options, getters: true, customInspect: false }),
       ...hidden,
     },
   });

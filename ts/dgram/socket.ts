@@ -7,6 +7,7 @@ import { fstatSync } from 'node:fs';
 import { BlockList, isIP } from 'node:net';
 import { deprecate } from 'node:util';
 import { type Family, OPTION } from '../native/native.js';
+import type { IpSocketAddress } from '../rules/address.js';
 import type { SendCallback } from '../socket/datagram-queue.js';
 import { type AddressInfo, Destinations, slotOf } from './addresses.js';
 import {
@@ -158,8 +159,7 @@ function checkOptions({ recvBufferSize, sendBufferSize, receiveBlockList, sendBl
   if (recvBufferSize) checkUint32(recvBufferSize, 'options.recvBufferSize');
   if (sendBufferSize) checkUint32(sendBufferSize, 'options.sendBufferSize');
   for (const [name, list] of Object.entries({ receiveBlockList, sendBlockList })) {
-    if (list && !(list instanceof BlockList))
-      throw badArgument(`options.${name}`, 'an instance of net.BlockList', list);
+    if (list && !(list instanceof BlockList)) throw badArgument(`options.${name}`, 'an net.BlockList', list);
   }
 }
 
@@ -386,10 +386,11 @@ function sendNow(socket: Owner, state: State, request: SendRequest): void {
     return;
   }
   const host = address || (state.family === 4 ? '127.0.0.1' : '::1');
+  // An IP address is what the system's lookup would answer.
   if (state.lookup === (systemLookup as unknown as Lookup)) {
     const destination = state.destinations.of(host, port);
-    if (destination !== undefined && state.options.sendBlockList === undefined) {
-      transmit(state, request, destination);
+    if (destination !== undefined || isIP(host) !== 0) {
+      sendTo(state, request, host, destination, false);
       return;
     }
   }
@@ -398,33 +399,39 @@ function sendNow(socket: Owner, state: State, request: SendRequest): void {
   const kept = typeof data === 'string' ? request : { ...request, data: Buffer.from(data) };
   lookUp(state, host, (error, ip) => {
     if (error) process.nextTick(() => (request.callback ? request.callback(error) : socket.emit('error', error)));
-    else if (!state.endpoint.isClosed) sendTo(state, kept, ip);
+    else if (!state.endpoint.isClosed) sendTo(state, kept, ip, state.destinations.of(ip, port), true);
   });
 }
 
-/** Sends one datagram to the address that was found. */
-function sendTo(state: State, request: SendRequest, ip: string): void {
-  const { callback, address, port } = request;
-  const destination = state.destinations.of(ip, port);
-  let error: Error | undefined;
-  if (isBlocked(state, ip)) error = blocked(ip);
-  else if (destination === undefined) error = addressError(systemErrorOf('EINVAL'), 'send', address, port);
-  if (error === undefined) transmit(state, request, destination, true);
-  else if (callback) process.nextTick(callback, error);
+/** An address that the queue refuses, so that whoever waits for it is told in its turn. */
+const NOWHERE = Object.freeze({}) as IpSocketAddress;
+
+/** Sends one datagram to the address that was found, where it is one of the socket's family. */
+function sendTo(
+  state: State,
+  request: SendRequest,
+  ip: string,
+  destination: IpSocketAddress | undefined,
+  isFound: boolean,
+): void {
+  if (state.options.sendBlockList !== undefined && isBlocked(state, ip))
+    transmit(state, request, NOWHERE, isFound, blocked(ip));
+  else transmit(state, request, destination ?? NOWHERE, isFound);
 }
 
 function transmit(
   state: State,
   request: SendRequest,
-  destination: ReturnType<Destinations['of']>,
-  isFound = destination === undefined,
+  destination: IpSocketAddress | undefined,
+  isFound = true,
+  error?: Error,
 ): void {
   const { data, callback } = request;
-  state.endpoint.send(data, destination, callback && completion(state, request, isFound));
+  state.endpoint.send(data, destination, callback && completion(state, request, isFound, error));
 }
 
-/** Tells a callback what became of its datagram, in the context of the send. */
-function completion(state: State, request: SendRequest, isFound: boolean): SendCallback {
+/** Tells a callback what became of its datagram, in the context of the send; `own` is the error of what was refused here. */
+function completion(state: State, request: SendRequest, isFound: boolean, own: Error | undefined): SendCallback {
   const { data, address, port, callback } = request;
   const resource = new AsyncResource('UDPSENDWRAP');
   const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
@@ -433,8 +440,10 @@ function completion(state: State, request: SendRequest, isFound: boolean): SendC
     // What node:dgram still looks up when its socket is closed, it does not send, and tells nobody.
     if (tick?.isOver === false) return;
     if (error === undefined) resource.runInAsyncScope(callback!, undefined, null, size);
-    else
-      resource.runInAsyncScope(callback!, undefined, addressError(systemErrorOfRefusal(error), 'send', address, port));
+    else {
+      const told = own ?? addressError(systemErrorOfRefusal(error), 'send', address, port);
+      resource.runInAsyncScope(callback!, undefined, told);
+    }
   };
 }
 

@@ -409,6 +409,8 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
         return;
       }
     }
+    // Behind one that the system refused may stand some that rules did.
+    if (this.#refused.length > 0) this.#settle(0);
   }
 
   /**
