@@ -84,7 +84,7 @@ function watch(socket: nodeDgram.Socket, log: Log, name = ''): void {
   socket.emit = function (this: EventEmitter, event: string, ...args: unknown[]) {
     if (!['newListener', 'removeListener'].includes(event))
       log.push([`${name}${event}`, ...args.map((arg) => (arg instanceof Error ? shown(arg) : String(arg)))]);
-    return emit.call(socket, event, ...args);
+    return (emit as EventEmitter['emit']).call(socket, event, ...args);
   } as typeof socket.emit;
 }
 

@@ -43,7 +43,11 @@ export async function commonJs(root) {
     if (entry.require === undefined) continue;
     const own = path.relative('dist/cjs', entry.require.default);
     if (!aboveShim.includes(own)) {
-      fs.writeFileSync(path.join(root, entry.import.default), `export * from './${path.basename(own)}';\n`);
+      const from = `from './${path.basename(own)}';\n`;
+      const hasDefault = /^export default /m.test(fs.readFileSync(path.join(dist, own), 'utf8'));
+      // The default of a CommonJS module is all of its exports.
+      const rest = hasDefault ? `import exports_ ${from}export default exports_.default;\n` : '';
+      fs.writeFileSync(path.join(root, entry.import.default), `export * ${from}${rest}`);
       continue;
     }
     fs.writeFileSync(path.join(cjs, own), refusal(path.posix.join('wasi-udp', name)));

@@ -1,6 +1,5 @@
-import { constants } from 'node:os';
 import { getSystemErrorMap, type InspectOptions, inspect } from 'node:util';
-import { SocketError } from '../errors.js';
+import { nameOf, numberOf, SocketError } from '../errors.js';
 import { native } from '../native/native.js';
 
 /*
@@ -91,9 +90,6 @@ function received(value: unknown): string {
   return `Received type ${typeof value} (${text.length > 28 ? `${text.slice(0, 25)}...` : text})`;
 }
 
-/** The numbers by which libuv knows the system's errors, by name: on Windows they are libuv's own. */
-const numbers = new Map([...getSystemErrorMap()].map(([number, [name]]) => [name, number]));
-
 /** An error of the system: its name, and the number that Node.js has for it, which is negative. */
 export interface SystemError {
   readonly name: string;
@@ -101,19 +97,24 @@ export interface SystemError {
 }
 
 /** By its name: `EBADF`. */
-export const systemErrorOf = (name: string): SystemError => ({ name, number: numbers.get(name) ?? -4094 });
+export const systemErrorOf = (name: string): SystemError => ({ name, number: numberOf(name) ?? UNKNOWN });
+
+/** By that number. */
+export const systemErrorOfNumber = (number: number): SystemError => ({
+  name: nameOf(number) ?? `Unknown system error ${number}`,
+  number,
+});
+
+/** `UV__UNKNOWN` of libuv. */
+const UNKNOWN = -4094;
 
 /** By a number that the addon answered, which is negative. */
 export const systemErrorOfAnswer = (answer: number): SystemError => systemErrorOf(native.errorInfo(-answer).name);
 
 /** Of an error that the queue tells: the system's, or that of a rule which the system has as well. */
 export function systemErrorOfRefusal(error: Error): SystemError {
-  // What the socket still held when it was closed.
-  if (!(error instanceof SocketError)) return systemErrorOf('ECANCELED');
-  if (error.payload === 'datagram-too-large') return systemErrorOf('EMSGSIZE');
-  const { code, errno } = error as { code?: unknown; errno?: unknown };
-  const name = [code, errno].find((value) => typeof value === 'string' && value in constants.errno);
-  return systemErrorOf((name as string | undefined) ?? 'EINVAL');
+  // What the socket still held when it was closed is no SocketError.
+  return systemErrorOf(error instanceof SocketError ? error.code : 'ECANCELED');
 }
 
 /** An error of a system call. */

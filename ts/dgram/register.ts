@@ -1,4 +1,5 @@
-import { createRequire, syncBuiltinESMExports } from 'node:module';
+import nodeDgram from 'node:dgram';
+import { syncBuiltinESMExports } from 'node:module';
 import { createSocket, Socket } from './socket.js';
 
 /**
@@ -6,8 +7,6 @@ import { createSocket, Socket } from './socket.js';
  * Sockets that exist are left alone, and so is who has kept the former functions. May be called again.
  */
 export function register(): void {
-  const builtin = createRequire(import.meta.url)('node:dgram') as Record<string, unknown>;
-  builtin['createSocket'] = createSocket;
-  builtin['Socket'] = Socket;
+  Object.assign(nodeDgram, { createSocket, Socket });
   syncBuiltinESMExports();
 }

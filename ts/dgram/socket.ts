@@ -38,13 +38,14 @@ import {
   notRunning,
   type SystemError,
   systemErrorOf,
+  systemErrorOfNumber,
   systemErrorOfRefusal,
 } from './errors.js';
 import { type Data, readSend, type SendRequest } from './send-arguments.js';
 import { FLAGS, isWorker, type SharedBind, type SharedHandle, shareHandle } from './shared-handle.js';
 
 export type SocketType = 'udp4' | 'udp6';
-type MessageListener = (message: Buffer, remote: RemoteInfo) => void;
+type MessageListener = NonNullable<Parameters<typeof nodeDgram.createSocket>[1]>;
 
 /** The options of `createSocket`: those of node:dgram, of all versions of Node.js. */
 export interface SocketOptions extends nodeDgram.SocketOptions {
@@ -261,19 +262,6 @@ function takeHandle(socket: Owner, handle: SharedHandle, errorOf: (error: System
   };
   handle.unref?.();
   startListening(socket);
-}
-
-/** An error by the number that Node.js has for it. */
-function systemErrorOfNumber(number: number): SystemError {
-  const { code } = callErrorOf(number);
-  return { name: code, number };
-}
-
-function callErrorOf(number: number): { code: string } {
-  for (const name of ['EADDRINUSE', 'EACCES', 'EADDRNOTAVAIL', 'EINVAL', 'EBADF', 'ENOTSUP', 'EMFILE', 'ENFILE']) {
-    if (systemErrorOf(name).number === number) return { code: name };
-  }
-  return { code: `Unknown system error ${number}` };
 }
 
 /** Binds to a descriptor that the process has open. */
