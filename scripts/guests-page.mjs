@@ -35,7 +35,8 @@ function sections() {
     .slice(1)
     .map((text) => {
       const blocks = Array.from(text.matchAll(/^```(\w+)(?: \[([^\]]+)\])?\n([\s\S]*?)^```$/gm));
-      const of = (language) => blocks.filter((block) => block[1] === language).map((block) => block[3]);
+      const of = (language) =>
+        blocks.filter((block) => block[1] === language && block[2] === undefined).map((block) => block[3]);
       const files = blocks.filter(([, , file]) => file !== undefined).map(([, , file, content]) => [file, content]);
       return {
         title: text.slice(0, text.indexOf('\n')),

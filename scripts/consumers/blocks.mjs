@@ -12,6 +12,9 @@ const MARKS = {
   'no-run': 'no-run',
 };
 
+/** The page whose blocks are components: scripts/guests-page.mjs builds and runs them. */
+const COMPONENTS = 'docs/guests.md';
+
 /** The documents whose blocks are programs of their readers. */
 export function documentFiles() {
   const docs = fs.readdirSync(path.join(root, 'docs')).filter((file) => file.endsWith('.md'));
@@ -23,7 +26,8 @@ export function documentFiles() {
  * `<!-- before: CODE -->` right above a block is code that stands before it, and that readers need not see.
  */
 export function blocks() {
-  return documentFiles().flatMap((file) => blocksOf(file, fs.readFileSync(path.join(root, file), 'utf8')));
+  const files = documentFiles().filter((file) => file !== COMPONENTS);
+  return files.flatMap((file) => blocksOf(file, fs.readFileSync(path.join(root, file), 'utf8')));
 }
 
 function blocksOf(file, text) {
