@@ -112,6 +112,7 @@ export const OPTION = {
   timestamps: 19,
   drops: 20,
   errorReports: 21,
+  incomingCpu: 22,
 } as const;
 
 const binary = loadBinary<Native>();

@@ -1,8 +1,11 @@
+import { setTimeout } from 'node:timers/promises';
+import { ClosedError } from '../errors.js';
 import type { Descriptor } from '../native/descriptor.js';
 import { native, OPTION } from '../native/native.js';
 import { keepAlive } from '../readiness/readiness.js';
 import type { IpSocketAddress } from '../rules/address.js';
 import type { IncomingDatagramStream } from './incoming-datagram-stream.js';
+import { leavePort } from './leave-port.js';
 import { type MembershipOptions, setMembership } from './multicast.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { type ChangingUdpOptions, getOption, optionError, setOption } from './udp-options.js';
@@ -10,6 +13,9 @@ import type { UdpSocket } from './udp-socket.js';
 
 /** What each option takes, whether or not it is given. */
 type Value<K extends keyof ChangingUdpOptions> = NonNullable<ChangingUdpOptions[K]>;
+
+/** How long a socket that leaves its port is left alone between two looks whether all is received, in milliseconds. */
+const LOOK_MS = 1;
 
 /**
  * An open UDP socket with its streams, and its options by the names that `openUdp` has for them, which also says what they mean.
@@ -193,6 +199,28 @@ export class OpenUdp implements Disposable {
   /** Leaves a group, by the same options with which it was joined. `address-not-bindable` where it has not joined. */
   leaveGroup(group: string, options: MembershipOptions = {}): void {
     setMembership('leaveGroup', this.#descriptor, group, options);
+  }
+
+  /**
+   * Takes the socket out of its port: what comes from now on goes to the other sockets of the port (`reusePort`), or to nobody.
+   * Resolves when all that had come is received, by whoever receives from `incoming`; it may be answered meanwhile. A `close()`
+   * behind it, and behind that of the queue that answers, loses nothing. See docs/cores.md.
+   *
+   * Linux 5.4 or newer, where the socket is connected to itself: sockets that are connected are passed over
+   * (`reuseport_select_sock` of net/core/sock_reuseport.c).
+   *
+   * Rejects with SocketError: `not-supported` elsewhere, and for a socket of the unspecified address without `packetInfo`, whose
+   * answers would have lost their source; `invalid-state` where it has a remote address. With ClosedError where it is closed meanwhile.
+   */
+  async retire(): Promise<void> {
+    leavePort(this.#descriptor, this.outgoing.isConnected);
+    const pending = this.incoming.subscribe();
+    // What was on its way to the socket when it left is there at once: twice none is none.
+    for (let looks = 0; looks < 2; ) {
+      await setTimeout(LOOK_MS);
+      if (this.incoming.closed) throw new ClosedError('retire(): the socket was closed before all was received');
+      looks = pending.ready() ? 0 : looks + 1;
+    }
   }
 
   /** Lets the process end though somebody waits for the socket. */

@@ -13,9 +13,14 @@ export interface FixedUdpOptions {
   reuseAddress?: boolean | undefined;
   /**
    * Whether other sockets of this user that say so too may be bound to the port. Linux spreads what arrives among them by flow;
-   * macOS gives it to one; Windows has it not. Default: false. SO_REUSEPORT.
+   * macOS gives it to one; Windows has it not. Default: false. SO_REUSEPORT. See docs/cores.md.
    */
   reusePort?: boolean | undefined;
+  /**
+   * The processor, counted from 0, whose packets the socket takes, of those that share its port: for one socket a processor, where
+   * the device spreads its packets over them. Default: any. Linux 6.2 or newer (SO_INCOMING_CPU).
+   */
+  incomingCpu?: number | undefined;
   /**
    * Whether an IPv6 socket speaks IPv6 alone. With false it speaks IPv4 as well (dual stack), and IPv4 peers are told, and taken,
    * as IPv4 addresses; it binds to `[::]` then, unless `local` names another address of either family. Named at all, it makes
@@ -148,6 +153,7 @@ const ROWS: Record<Name, Row> = {
   ipv6Only: { option: OPTION.ipv6Only, kind: FLAG, system: 'IPV6_V6ONLY' },
   reuseAddress: { option: OPTION.reuseAddress, kind: FLAG, system: 'SO_REUSEADDR' },
   reusePort: { option: OPTION.reusePort, kind: FLAG, system: 'SO_REUSEPORT' },
+  incomingCpu: { option: OPTION.incomingCpu, kind: integer(0, INT_MAX, 'the processor'), system: 'SO_INCOMING_CPU' },
   device: { option: OPTION.device, kind: INTERFACE, system: 'SO_BINDTODEVICE' },
   broadcast: { option: OPTION.broadcast, kind: FLAG, system: 'SO_BROADCAST' },
   hopLimit: { option: OPTION.hopLimit, kind: integer(1, 255, 'hops'), system: 'IP_TTL, IPV6_UNICAST_HOPS' },

@@ -54,11 +54,13 @@ pub enum SocketOption {
     Drops,
     /// 1: errors are told with the destinations that they came from. IP_RECVERR, IPV6_RECVERR.
     ErrorReports,
+    /// The processor whose packets the socket takes, of those that share its port. Set alone. SO_INCOMING_CPU.
+    IncomingCpu,
 }
 
 impl SocketOption {
     /// All of them; each stands at its number less 1.
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
         Self::HopLimit,
         Self::ReceiveBuffer,
         Self::SendBuffer,
@@ -80,6 +82,7 @@ impl SocketOption {
         Self::Timestamps,
         Self::Drops,
         Self::ErrorReports,
+        Self::IncomingCpu,
     ];
 
     /// The number of the last.
@@ -154,7 +157,10 @@ impl UdpSocket {
             SocketOption::Drops => sys::drops(socket)?.min(i32::MAX as u32) as usize,
             SocketOption::ErrorReports => self.reports_errors().into(),
             // Linux tells the address of an IPv4 interface, not its index.
-            SocketOption::MulticastInterface | SocketOption::Device => return Err(Errno(sys::NOT_SUPPORTED)),
+            // SO_INCOMING_CPU is read as the processor of the last packet.
+            SocketOption::MulticastInterface | SocketOption::Device | SocketOption::IncomingCpu => {
+                return Err(Errno(sys::NOT_SUPPORTED));
+            }
         };
         Ok(value as i32)
     }
@@ -173,6 +179,7 @@ impl UdpSocket {
             SocketOption::Broadcast => self.as_socket().set_broadcast(on)?,
             SocketOption::PathMtu | SocketOption::Drops => return Err(Errno(sys::NOT_SUPPORTED)),
             SocketOption::ErrorReports => self.report_errors(on)?,
+            SocketOption::IncomingCpu => sys::set_incoming_cpu(self.as_socket(), value)?,
             SocketOption::PacketInfo | SocketOption::ReceiveTrafficClass | SocketOption::Timestamps => {
                 if on {
                     sys::reads_control()?;

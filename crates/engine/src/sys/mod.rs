@@ -28,7 +28,7 @@
 //! - `family_of(&Socket) -> Result<bool, Errno>`: whether an open socket is of IPv6; an error where it is no UDP socket of IPv4
 //!   or IPv6.
 //! - The options that `socket2` has not everywhere: `reuse_port`, `set_reuse_port`, `traffic_class`, `set_traffic_class`,
-//!   `set_multicast_interface_v4`, `bind_device`, `dont_fragment`, `set_dont_fragment`, `path_mtu`, `set_membership`, and
+//!   `set_multicast_interface_v4`, `bind_device`, `set_incoming_cpu`, `dont_fragment`, `set_dont_fragment`, `path_mtu`, `set_membership`, and
 //!   `interface_index`; what has receives tell more, `set_packet_info`, `set_receive_class`, `set_timestamps`, and `drops`; see
 //!   `crate::options`. What a system lacks is the error `NOT_SUPPORTED`.
 //! - `refusals() -> Vec<Refusal>`: the calls that the system refuses this thread as such, where others do their work.

@@ -66,6 +66,17 @@ pub fn bind_device(socket: &Socket, ipv6: bool, index: u32) -> Result<(), Errno>
     }
 }
 
+/// Has a socket that shares its port take the packets that this processor has received: socket(7), SO_INCOMING_CPU.
+pub fn set_incoming_cpu(socket: &Socket, cpu: i32) -> Result<(), Errno> {
+    #[cfg(target_os = "linux")]
+    return set(socket, libc::SOL_SOCKET, libc::SO_INCOMING_CPU, &cpu);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (socket, cpu);
+        Err(Errno(NOT_SUPPORTED))
+    }
+}
+
 /// How too large datagrams are dealt with, as `SocketOption::DontFragment` counts it, by the value of IP_MTU_DISCOVER:
 /// IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE. IPv6 has the same values.
 #[cfg(target_os = "linux")]

@@ -43,6 +43,11 @@ pub fn bind_device(_: &Socket, _: bool, _: u32) -> Result<(), Errno> {
     Err(Errno(NOT_SUPPORTED))
 }
 
+/// There is no such option.
+pub fn set_incoming_cpu(_: &Socket, _: i32) -> Result<(), Errno> {
+    Err(Errno(NOT_SUPPORTED))
+}
+
 /// How too large datagrams are dealt with, as `SocketOption::DontFragment` counts it, by the value of IP_MTU_DISCOVER.
 const DISCOVERY: [i32; 3] = [WinSock::IP_PMTUDISC_NOT_SET, WinSock::IP_PMTUDISC_DO, WinSock::IP_PMTUDISC_PROBE];
 
