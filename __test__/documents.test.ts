@@ -13,7 +13,7 @@ const { brokenLinks } = (await importFrom('scripts/docs/links.mjs')) as { broken
 
 const read = (file: string) => readFileSync(new URL(file, root), 'utf8');
 
-it.each(['docs/conformance.md', 'docs/features.md'])('%s names tests that there are', (file) => {
+it.each(['docs/conformance.md', 'docs/features.md', 'docs/cores.md'])('%s names tests that there are', (file) => {
   const sources = readdirSync(new URL('__test__/', root))
     .filter((file) => file.endsWith('.test.ts'))
     .map((file) => read(`__test__/${file}`).replaceAll("\\'", "'"))

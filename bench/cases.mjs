@@ -63,6 +63,20 @@ function echo({ rate, depth }) {
   return { kind: 'echo', name: `echo, ${what}`, servers: SERVERS, load };
 }
 
+/**
+ * Workers with a socket each of one port, and 64 clients whose load has whatever cores the scheduler gives it: on a machine of two,
+ * two workers and the load share them.
+ */
+const SHARED = { clients: 64, apart: false };
+const coresEcho = {
+  kind: 'echo',
+  name: 'cores, echo, depth 256',
+  servers: ['echo-1', 'echo-2'],
+  load: 'depth 256',
+  shape: SHARED,
+};
+const coresSink = { kind: 'sink', name: 'cores, sink of 64 B', servers: ['sink-1', 'sink-2'], run: 64, shape: SHARED };
+
 /** A case of receiving: how a burst, which fits into the default limit of a receive buffer, is sent, and read. */
 function receiving({ size, runs }) {
   const name = `receive ${size} B, burst 128, ${runs ? 'sent as runs' : 'sent one by one'}`;
@@ -196,6 +210,7 @@ const asyncEcho = {
 export const HEADLINE = [
   ...Object.values(echoAt),
   ...Object.values(echoDeep),
+  ...[coresEcho, coresSink],
   ...[echoCalls, single64, singleGro64, idle64, guestSingle, guestSingleGro, guestRunsSingly, guestPlainlySingly],
   ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, batchOfOne],
   ...[runs64, runs1200, plainly64, plainly1200],

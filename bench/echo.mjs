@@ -8,11 +8,11 @@ import { countCalls, hasStrace } from './system-calls.mjs';
  * hundred at most, of the whole window a query where the load waits for answers: the medians of all windows. And why a server
  * has none, or how many answers were lost in all windows together.
  */
-export async function measureEcho({ name, servers, load }, { generations, warmUp, windows, window }) {
+export async function measureEcho({ name, servers, load, shape }, { generations, warmUp, windows, window }) {
   const rows = new Rows();
   const failures = {};
   const lost = {};
-  await eachGeneration(servers, generations, failures, async (pairs) => {
+  await eachGeneration({ servers, shape }, generations, failures, async (pairs) => {
     for (const { queries } of pairs) await queries.ask(`depth 16 ${warmUp}`);
     for (let turn = 0; turn < windows; turn++) {
       for (const { server, queries } of pairs) {
@@ -37,11 +37,11 @@ export async function measureEcho({ name, servers, load }, { generations, warmUp
 }
 
 /** System calls of the server a query, as strace(1) counts them in one window each. */
-export async function measureCalls({ name, servers, load }, { warmUp }) {
+export async function measureCalls({ name, servers, load, shape }, { warmUp }) {
   const calls = {};
   const failures = {};
   if (!hasStrace()) return { rows: {}, failures: { strace: 'is not here: install it to count system calls' } };
-  await eachGeneration(servers, 1, failures, async (pairs) => {
+  await eachGeneration({ servers, shape }, 1, failures, async (pairs) => {
     for (const { server, child, queries } of pairs) {
       try {
         await queries.ask(`depth 16 ${warmUp}`);
@@ -56,11 +56,11 @@ export async function measureCalls({ name, servers, load }, { warmUp }) {
 }
 
 /** Opens the servers, each with its load, for as many times as wanted, and has them measured. */
-async function eachGeneration(servers, generations, failures, measure) {
+export async function eachGeneration({ servers, shape }, generations, failures, measure) {
   for (let generation = 0; generation < generations; generation++) {
     const opened = await Promise.all(
       servers.map((server) =>
-        openServer(server).catch(({ message }) => {
+        openServer(server, shape).catch(({ message }) => {
           failures[server] = message;
         }),
       ),

@@ -164,13 +164,23 @@ export async function openArrivals() {
   return { arrivals, to: `127.0.0.1:${await arrivals.firstLine()}` };
 }
 
-/** Starts an echo server and the load for it; undefined where its runtime is not here. */
-export async function openServer(server) {
+/**
+ * Starts a server and the load for it, of so many clients, on cores of their own or, where they are not to be apart, on whatever
+ * the scheduler gives each; undefined where its runtime is not here.
+ */
+export async function openServer(server, { clients = 8, apart = true } = {}) {
   const words = serverCommand(server);
   if (words === undefined) return undefined;
   const child = new Child(words);
   const port = await child.firstLine();
-  const queries = new Child([PEERS, 'queries', `to=127.0.0.1:${port}`, `pid=${child.pid}`]);
+  const queries = new Child([
+    PEERS,
+    'queries',
+    `to=127.0.0.1:${port}`,
+    `pid=${child.pid}`,
+    `clients=${clients}`,
+    `apart=${apart}`,
+  ]);
   await queries.firstLine();
   return { server, child, queries };
 }

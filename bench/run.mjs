@@ -20,8 +20,10 @@ import { measureCalls, measureEcho } from './echo.mjs';
 import { closeVeth, openVeth } from './processes.mjs';
 import { measureReceive } from './receive.mjs';
 import { measureIdle, measureSend } from './send.mjs';
+import { measureSink } from './sink.mjs';
 import {
   asyncTable,
+  coresTable,
   echoTable,
   guestReceiveTable,
   guestTable,
@@ -56,6 +58,7 @@ const MEASURES = {
   echo: measureEcho,
   calls: measureCalls,
   idle: measureIdle,
+  sink: measureSink,
 };
 const results = fileURLToPath(new URL('results/', import.meta.url));
 
@@ -64,7 +67,7 @@ if (options.json) console.log(JSON.stringify(report, null, 2));
 else
   console.log(
     [
-      ...[echoTable, singleTable, sendTable, receiveTable, guestTable, guestReceiveTable, asyncTable],
+      ...[echoTable, coresTable, singleTable, sendTable, receiveTable, guestTable, guestReceiveTable, asyncTable],
       ...[targetTable, memoryTable],
     ]
       .map((table) => table(report))

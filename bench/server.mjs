@@ -1,7 +1,9 @@
 /**
- * One JavaScript echo server, a process of its own: `server.mjs KIND`. It prints its port, then answers each datagram by itself
- * until its standard input ends.
+ * One JavaScript server, a process of its own: `server.mjs KIND`. It prints its port, then answers each datagram by itself
+ * until its standard input ends. A sink answers none, and each line of standard input with how many it has received.
  */
+import { createInterface } from 'node:readline';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { notBuilt } from './not-built.mjs';
 
 /** Each kind serves, and gives its port. */
@@ -47,10 +49,32 @@ const kinds = {
   },
 };
 
-async function open() {
+/** So many workers, each with a socket of one port; how many datagrams they have received, all together. */
+async function workers(kind, count) {
+  const received = new BigInt64Array(new SharedArrayBuffer(8));
+  let local = '127.0.0.1:0';
+  for (let i = 0; i < count; i++) {
+    const worker = new Worker(new URL(import.meta.url), { workerData: { kind, local, received } });
+    local = await new Promise((resolve) => worker.once('message', resolve));
+  }
+  return { port: local.split(':')[1], received };
+}
+
+/** What a worker does: answers, by a queue, or counts. */
+async function work({ kind, local, received }) {
+  const { incoming, outgoing, localAddress } = await open({ local, reusePort: true });
+  parentPort.postMessage(String(localAddress));
+  const queue = outgoing.queue();
+  for await (const batch of incoming) {
+    if (kind === 'sink') Atomics.add(received, 0, BigInt(batch.length));
+    else for (const { data, remoteAddress } of batch) queue.send(data, remoteAddress);
+  }
+}
+
+async function open(options = { local: '127.0.0.1:0' }) {
   const { openUdp } = await import('../dist/index.js');
-  const { incoming, outgoing, localAddress } = openUdp({ local: '127.0.0.1:0' });
-  return { incoming, outgoing, port: localAddress.val.port };
+  const { incoming, outgoing, localAddress } = openUdp(options);
+  return { incoming, outgoing, localAddress, port: localAddress.val.port };
 }
 
 /** Answers what comes. `answer` returns a promise only where it has to wait. */
@@ -63,5 +87,15 @@ async function answerAll(incoming, answer) {
   }
 }
 
-console.log(await kinds[process.argv[2]]());
-process.stdin.resume().on('end', () => process.exit());
+if (isMainThread) {
+  const [kind, count] = process.argv[2].split('-');
+  if (count === undefined) {
+    console.log(await kinds[kind]());
+    process.stdin.resume().on('end', () => process.exit());
+  } else {
+    const { port, received } = await workers(kind, Number(count));
+    console.log(port);
+    const lines = createInterface({ input: process.stdin });
+    lines.on('line', () => console.log(String(Atomics.load(received, 0)))).on('close', () => process.exit());
+  }
+} else await work(workerData);

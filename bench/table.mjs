@@ -11,6 +11,14 @@ export function echoTable(report) {
   }));
 }
 
+/** The rows of one and two workers: how many times as much two do in the same time. */
+export function coresTable(report) {
+  return caseTable(report, isOf('cores'), (of) => ({
+    'echo: two x one': of['echo-1'] / of['echo-2'],
+    'sink: two x one': of['sink-1'] / of['sink-2'],
+  }));
+}
+
 /** The rows of single datagrams, likewise. */
 export function singleTable(report) {
   return caseTable(report, isOf('one at a time'), (of) => ({

@@ -1,12 +1,15 @@
 //! The load of an echo server: queries from eight sockets, and what their answers tell.
 //!
-//! `queries to=ADDRESS pid=PROCESS` prints `ready`, then answers each line with `SENT ANSWERED ELAPSED CPU P50 P99`: how many
+//! `queries to=ADDRESS pid=PROCESS [clients=SOCKETS] [apart=false]` keeps the server and itself on cores of their own, unless they
+//! are not to be apart. It prints `ready`, then answers each line with `SENT ANSWERED ELAPSED CPU P50 P99`: how many
 //! queries, how many of them were answered, nanoseconds from the first query to the last answer, nanoseconds that the
 //! processors gave the server meanwhile, and the median and the 99th percentile of the nanoseconds from a query's sendto(2)
 //! to its answer's arrival, as the kernel notes it. The lines:
 //!
 //! - `rate QUERIES MILLISECONDS`: so many queries a second at even distances, whether answers come or not (an open loop).
 //! - `depth QUERIES MILLISECONDS`: so many at a time, each answer followed by the next query (a closed loop).
+//! - `flood DATAGRAMS MILLISECONDS`: as many as the kernel takes, in runs of so many from one socket after the other, of which none is
+//!   to be answered: ANSWERED is 0.
 
 use crate::clocks::{arrival, now, percentile, process_clock, stamp_arrivals, wait_readable};
 use crate::cores::keep_apart;
@@ -18,7 +21,7 @@ use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
-/// The sockets that ask in turn, each with a port of its own.
+/// The sockets that ask in turn, each with a port of its own, where nothing else is said.
 const CLIENTS: usize = 8;
 
 /// Bytes of a query: the number of its window, its own, and filling.
@@ -41,10 +44,13 @@ pub fn serve(options: &HashMap<String, String>) -> io::Result<()> {
     let to: SocketAddr = options["to"].parse().expect("an address");
     let process = options["pid"].parse().expect("a process");
     let server = process_clock(process)?;
-    keep_apart(process)?;
+    if options.get("apart").is_none_or(|apart| apart != "false") {
+        keep_apart(process)?;
+    }
     // SAFETY: no pointers. A sleep ends when it should, not up to 50 microseconds later.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
-    let mut clients = Clients::new(to)?;
+    let count = options.get("clients").map_or(CLIENTS, |count| count.parse().expect("a number"));
+    let mut clients = Clients::new(to, count)?;
     println!("ready");
     for line in io::stdin().lock().lines() {
         let line = line?;
@@ -54,7 +60,13 @@ pub fn serve(options: &HashMap<String, String>) -> io::Result<()> {
         match words[0] {
             "rate" => clients.ask_at_rate(number(1), number(2) * MILLISECOND)?,
             "depth" => clients.ask_at_depth(number(1) as usize, number(2) * MILLISECOND)?,
-            other => panic!("peers: rate or depth, got {other:?}"),
+            "flood" => {
+                let sent = clients.flood(number(1) as usize, number(2) * MILLISECOND)?;
+                println!("{sent} 0 {} {} 0 0", now(libc::CLOCK_MONOTONIC) - begin, now(server) - used);
+                io::stdout().flush()?;
+                continue;
+            }
+            other => panic!("peers: rate, depth or flood, got {other:?}"),
         }
         let cpu = now(server) - used;
         let Window { sent, times, last, .. } = &mut clients.window;
@@ -90,7 +102,7 @@ struct Window {
 }
 
 impl Clients {
-    fn new(to: SocketAddr) -> io::Result<Self> {
+    fn new(to: SocketAddr, count: usize) -> io::Result<Self> {
         let open = |_| {
             let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
             socket.connect(&to.into())?;
@@ -100,7 +112,7 @@ impl Clients {
                 .or_else(|_| socket.set_recv_buffer_size(RECEIVE_BUFFER))?;
             Ok(socket)
         };
-        let sockets = (0..CLIENTS).map(open).collect::<io::Result<Vec<_>>>()?;
+        let sockets = (0..count).map(open).collect::<io::Result<Vec<_>>>()?;
         let poll = |socket: &Socket| libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let polls = sockets.iter().map(poll).collect();
         Ok(Self { sockets, polls, messages: Messages::new(), window: Window::default() })
@@ -119,7 +131,7 @@ impl Clients {
                 }
                 self.read(left.saturating_sub(SPIN), None)?;
             }
-            self.ask(query as usize % CLIENTS)?;
+            self.ask(query as usize % self.sockets.len())?;
         }
         self.read_rest()
     }
@@ -127,7 +139,8 @@ impl Clients {
     /// The closed loop. What nobody answers is given up after a while, and asked anew.
     fn ask_at_depth(&mut self, depth: usize, length: u64) -> io::Result<()> {
         self.window.begin();
-        let all = |clients: &mut Vec<usize>| clients.extend((0..depth).map(|query| query % CLIENTS));
+        let count = self.sockets.len();
+        let all = |clients: &mut Vec<usize>| clients.extend((0..depth).map(|query| query % count));
         let begin = now(libc::CLOCK_MONOTONIC);
         let (mut time, mut heard) = (begin, begin);
         // The sockets of the answers, which ask next.
@@ -148,6 +161,29 @@ impl Clients {
             time = now(libc::CLOCK_MONOTONIC);
         }
         self.read_rest()
+    }
+
+    /// Sends runs of so many datagrams, each as one segmented message, from one socket after the other; how many datagrams.
+    fn flood(&mut self, run: usize, length: u64) -> io::Result<usize> {
+        let bytes = vec![0x5a; run * QUERY_BYTES];
+        for socket in &self.sockets {
+            set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, QUERY_BYTES as libc::c_int)?;
+        }
+        let begin = now(libc::CLOCK_MONOTONIC);
+        let mut sent = 0;
+        while now(libc::CLOCK_MONOTONIC) < begin + length {
+            for socket in &self.sockets {
+                match socket.send(&bytes) {
+                    Ok(_) => sent += run,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        for socket in &self.sockets {
+            set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0)?;
+        }
+        Ok(sent)
     }
 
     fn ask(&mut self, client: usize) -> io::Result<()> {
