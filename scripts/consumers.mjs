@@ -8,6 +8,7 @@ import path from 'node:path';
 import { bundlers } from './consumers/bundlers.mjs';
 import { commands } from './consumers/commands.mjs';
 import { Consumer } from './consumers/consumer.mjs';
+import { documented } from './consumers/documented.mjs';
 import { documents } from './consumers/documents.mjs';
 import { modules } from './consumers/modules.mjs';
 import { permissions } from './consumers/permissions.mjs';
@@ -16,7 +17,7 @@ import { typescript } from './consumers/typescript.mjs';
 import { pack } from './pack.mjs';
 
 /** What is looked at, in turn. `modules` comes first, since the others have the optional packages beside ours. */
-const PARTS = { modules, commands, typescript, documents, bundlers, permissions, tools };
+const PARTS = { modules, commands, typescript, documented, documents, bundlers, permissions, tools };
 
 const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(PARTS);
 const unknown = names.filter((name) => !(name in PARTS));

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { publishedTypes } from './compile/published-types.mjs';
 import { root, setupOrExit } from './setup.mjs';
 
 const USAGE = `node scripts/pack.mjs [FOLDER] [--complete]
@@ -43,6 +44,7 @@ export async function pack({ binaries = root, complete = false } = {}) {
     const file = name.replace(/\/\*.*/, '');
     fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true });
   }
+  publishedTypes(root, path.join(stage, 'dist'));
 
   const targets = manifest.napi.targets.filter(
     (target) => complete || fs.existsSync(path.join(binaries, fileOf(target))),

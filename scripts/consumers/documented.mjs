@@ -1,0 +1,78 @@
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { packageFolder } from '../runtimes.mjs';
+import { root } from '../setup.mjs';
+
+/** Every exported name of the published types, and every member of one, has a comment; nothing of it is internal. */
+export function documented(consumer) {
+  const home = consumer.at('node_modules/wasi-udp');
+  const { exports } = JSON.parse(fs.readFileSync(path.join(home, 'package.json'), 'utf8'));
+  const entries = Object.entries(exports).filter(([, entry]) => entry.import?.types !== undefined);
+  for (const [name, entry] of entries) {
+    consumer.check(`the comments of ${path.posix.join('wasi-udp', name)}`, () => {
+      const lacking = lackingOf(path.join(home, entry.import.types));
+      if (lacking.length > 0) throw new Error(lacking.join('\n'));
+    });
+  }
+  consumer.check('no type is internal', () => {
+    const files = fs.readdirSync(path.join(home, 'dist'), { recursive: true }).filter((file) => file.endsWith('.d.ts'));
+    const internal = files.filter((file) =>
+      fs.readFileSync(path.join(home, 'dist', file), 'utf8').includes('@internal'),
+    );
+    if (internal.length > 0) throw new Error(internal.join('\n'));
+  });
+}
+
+/** What lacks a comment in the types of an entry: names, members, and of functions what they take, return and look like. */
+function lackingOf(file) {
+  // The compiler of this checkout has no interface for programs.
+  const ts = createRequire(import.meta.url)(packageFolder('typescript@5.9'));
+  const options = {
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    target: ts.ScriptTarget.ES2022,
+    typeRoots: [path.join(root, 'node_modules/@types')],
+    types: ['node'],
+  };
+  const program = ts.createProgram([file], options);
+  const checker = program.getTypeChecker();
+  const module = checker.getSymbolAtLocation(program.getSourceFile(file));
+  const lacking = [];
+  let seen = 0;
+
+  const look = (symbol, name) => {
+    seen += 1;
+    const comment = ts.displayPartsToString(symbol.getDocumentationComment(checker));
+    if (comment.trim() === '') lacking.push(`${name} has no comment`);
+  };
+  const lookAtFunction = (symbol, name) => {
+    const tags = symbol.getJsDocTags(checker);
+    const has = (tag) => tags.some((one) => one.name === tag);
+    if (!has('example')) lacking.push(`${name} has no @example`);
+    const [signature] = checker.getTypeOfSymbol(symbol).getCallSignatures();
+    const described = tags.filter((one) => one.name === 'param').map((one) => one.text?.[0]?.text);
+    for (const parameter of signature.getParameters())
+      if (!described.includes(parameter.name)) lacking.push(`${name} has no @param ${parameter.name}`);
+    const returned = checker.typeToString(signature.getReturnType());
+    if (!/^(void|Promise<void>)$/.test(returned) && !has('returns')) lacking.push(`${name} has no @returns`);
+  };
+
+  for (const exported of checker.getExportsOfModule(module)) {
+    const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
+    look(symbol, exported.name);
+    if (symbol.flags & ts.SymbolFlags.Function) lookAtFunction(symbol, exported.name);
+    if (!(symbol.flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) continue;
+    for (const [, member] of symbol.members ?? []) {
+      const [declaration] = member.declarations ?? [];
+      const isOurs = declaration?.getSourceFile().fileName.includes('/wasi-udp/');
+      const isPlain = member.flags & (ts.SymbolFlags.Method | ts.SymbolFlags.Property | ts.SymbolFlags.Accessor);
+      const isHidden =
+        ts.getCombinedModifierFlags(declaration) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected);
+      if (isOurs && isPlain && !isHidden && !ts.isPrivateIdentifier(declaration.name))
+        look(member, `${exported.name}.${declaration.name.getText()}`);
+    }
+  }
+  if (seen < 2) lacking.push(`${file} exports nothing`);
+  return lacking;
+}
