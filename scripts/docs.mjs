@@ -23,7 +23,7 @@ fs.rmSync(build, { recursive: true, force: true });
 stage();
 // Pages are modules: they find their packages from where they lie.
 fs.symlinkSync(path.join(site, 'node_modules'), path.join(build, 'node_modules'), 'junction');
-tool('typedoc', ['typedoc/bin/typedoc', '--options', 'typedoc.json']);
+tool('typedoc', ['typedoc/bin/typedoc', '--options', 'typedoc.json', ...entryPoints()]);
 tool('vitepress', ['vitepress/bin/vitepress.js', 'build', '.']);
 console.log('built: build/site/dist');
 if (process.argv[2] === 'serve') serve(Number(process.argv[3] ?? 4173));
@@ -44,6 +44,13 @@ function stage() {
 function copy(from, to = from) {
   fs.mkdirSync(path.dirname(path.join(source, to)), { recursive: true });
   fs.copyFileSync(path.join(root, from), path.join(source, to));
+}
+
+/** The sources of the package's entries, which have the comments. */
+function entryPoints() {
+  const { exports } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const types = Object.values(exports).flatMap((entry) => entry.import?.types ?? []);
+  return types.map((file) => file.replace(/^\.\/dist\/(.*)\.d\.ts$/, '../ts/$1.ts'));
 }
 
 /** Runs a tool of site/; what it warns of ends the build. */

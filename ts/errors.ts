@@ -115,6 +115,7 @@ export interface ErrorFacts {
   readonly syscall?: string | undefined;
   /** The host of the address that was concerned. */
   readonly address?: string | undefined;
+  /** The port of that address, 0 to 65535. */
   readonly port?: number | undefined;
 }
 
@@ -174,6 +175,7 @@ Trap.prototype.name = 'Trap';
 
 /** The rejection of a wait or a loop that its AbortSignal ended; `cause` is the signal's reason. */
 export class AbortError extends Error {
+  /** As of Node.js's own errors of an AbortSignal. */
   readonly code = 'ABORT_ERR';
   /** How many datagrams had been accepted before the abort: set by `sendAll`. */
   declare accepted?: bigint;

@@ -1,3 +1,10 @@
+/**
+ * UDP sockets, many datagrams at a time, and the host of a component that uses them: `openUdp` opens a socket, `sendAll` sends a list,
+ * `createHost` serves a guest.
+ *
+ * @module wasi-udp
+ */
+
 import './dispose.js';
 
 export type { OutgoingDatagram } from './batch/arena.js';

@@ -3,7 +3,7 @@ import { defineConfig } from 'vitepress';
 import { slugify } from '../../scripts/docs/slugify.mjs';
 
 const source = new URL('../../build/site/src/', import.meta.url);
-const { repository } = JSON.parse(fs.readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+const { repository, exports } = JSON.parse(fs.readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
 /** The pages of docs/, in the order in which people need them. */
 const PAGES = {
@@ -15,6 +15,11 @@ const PAGES = {
   'Where it runs': ['platforms', 'runtimes'],
   'What it promises': ['reliability', 'conformance', 'faults', 'benchmarks'],
 };
+
+/** What can be imported: each has its pages of the API. */
+const entries = Object.keys(exports)
+  .filter((name) => exports[name].import !== undefined)
+  .map((name) => `wasi-udp${name.slice(1)}`);
 
 /** The first heading of a page. */
 function titleOf(file) {
@@ -63,7 +68,7 @@ export default defineConfig({
       {
         text: 'Reference',
         items: [
-          { text: 'API', link: '/api/' },
+          ...entries.map((name) => ({ text: name, link: `/api/${name}/` })),
           { text: 'Architecture', link: '/ARCHITECTURE' },
           { text: 'Contributing', link: '/CONTRIBUTING' },
           { text: 'Security', link: '/SECURITY' },

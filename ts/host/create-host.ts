@@ -20,6 +20,7 @@ import { type HostOutgoingDatagramStream, TableOutgoing } from './outgoing.js';
 import { ResourceTable } from './resource-table.js';
 import { systemClock, wallClock } from './wall-clock.js';
 
+/** What a guest may do, how much of the host it may use, and how it is served. */
 export interface HostOptions {
   /** What the guest may do. Default: nothing. */
   allow?: Allow;
@@ -55,8 +56,11 @@ export interface HostOptions {
 export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable {
   /** wasi:sockets/types of 0.3. */
   readonly types: ReturnType<typeof asyncInterfaces>;
+  /** wasi:io/poll of 0.2. */
   readonly poll: ReturnType<typeof guestPoll>;
+  /** wasi:clocks/monotonic-clock of 0.2: nanoseconds of a clock that never goes back. */
   readonly monotonicClock: ReturnType<typeof monotonicClock<object>>;
+  /** wasi:clocks/wall-clock of 0.2: seconds since 1970, and nanoseconds. */
   readonly wallClock: ReturnType<typeof wallClock>;
   /** The outgoing streams by their handles: for a host that calls without jco. */
   readonly outgoingDatagramStream: HostOutgoingDatagramStream;
@@ -89,7 +93,16 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
   imports(): Record<string, object>;
 }
 
-/** Makes the host of one guest: resources are its own, and nothing is allowed that `allow` does not name. */
+/**
+ * Makes the host of one guest: resources are its own, and nothing is allowed that `allow` does not name.
+ *
+ * @param options see `HostOptions`; by default the guest may do nothing.
+ * @returns the host. Drop it with the guest: that closes what the guest has left open.
+ * @throws TypeError for a rule or a limit that is none, RangeError for a limit out of its range.
+ * @example
+ * const host = createHost({ allow: [{ bind: '0.0.0.0:0' }, { send: '192.0.2.0/24:514' }] });
+ * const component = await instantiate(getCoreModule, { ...shim.getImportObject(), ...host.imports() });
+ */
 export function createHost(options: HostOptions = {}): UdpHost {
   return assembleHost(options);
 }

@@ -1,3 +1,10 @@
+/**
+ * The host of a component beside jco's shim, `@bytecodealliance/preview2-shim`, which is to be installed: UDP is ours, all else is the
+ * shim's.
+ *
+ * @module wasi-udp/jco
+ */
+
 import '../dispose.js';
 import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import { poll as shimPoll } from '@bytecodealliance/preview2-shim/io';
@@ -28,6 +35,11 @@ export type ShimUdpSockets = UdpHost & UdpSockets;
  *
  * With `writeBehind`, small sends wait only while the guest holds no pollable of its sockets, since the shim's `poll.poll` does not
  * tell that it is called. Nor do its clocks and streams: a guest that sleeps after a `send` delays it. `createHost` hears of them.
+ *
+ * @param options see `HostOptions`; by default the guest may do nothing.
+ * @returns the interfaces that the shim takes, and the host's own.
+ * @throws TypeError for a rule or a limit that is none, RangeError for a limit out of its range.
+ * @example new WASIShim({ udpSockets: udpSockets({ allow: [{ bind: '0.0.0.0:0' }, { send: '192.0.2.0/24:7' }] }) });
  */
 export function udpSockets(options: HostOptions = {}): ShimUdpSockets {
   // The shim's types have classes without constructors: components get their objects from functions alone.
@@ -54,6 +66,7 @@ function twoCopies(): Trap {
 /** The interface of arguments and variables. */
 const ENVIRONMENT = 'wasi:cli/environment';
 
+/** As the options of a host without the shim, and what serves all that is not UDP. */
 export interface ShimHostOptions extends HostOptions {
   /** The shim for everything else. Default: `new WASIShim()`, which gives the guest what this process has. */
   shim?: { getImportObject(): object };
@@ -64,6 +77,7 @@ export interface ShimHostOptions extends HostOptions {
   preview3?: Preview3;
 }
 
+/** The host of one guest with everything that a component imports. */
 export interface ShimHost extends UdpHost {
   /**
    * Everything as an import object for jco's `instantiate`. `preferred`: whose functions are given where 0.2 and 0.3 have
@@ -77,8 +91,16 @@ export interface ShimHost extends UdpHost {
  * The host of one guest, as of `wasi-udp`, with everything that a component imports: `imports()` is the shim's, but for UDP,
  * clocks and `poll.poll`, which are ours. A guest that waits on sockets and clocks involves no worker; one that waits on the
  * shim's stdin or TCP beside them waits on all of them together.
+ *
+ * @param given see `ShimHostOptions`; by default the guest may do nothing with UDP, and has of the shim what this process has.
+ * @returns the host. Drop it with the guest.
+ * @throws TypeError for a rule or a limit that is none, RangeError for a limit out of its range.
+ * @example
+ * const host = createHost({ allow: [{ send: '192.0.2.0/24:7' }], shim: new WASIShim({ sandbox: { preopens: {} } }) });
+ * const component = await instantiate(getCoreModule, host.imports());
  */
-export function createHost({ shim = new WASIShim(), preview3, ...options }: ShimHostOptions = {}): ShimHost {
+export function createHost(given: ShimHostOptions = {}): ShimHost {
+  const { shim = new WASIShim(), preview3, ...options } = given;
   const behind = options.writeBehind ? new WriteBehind() : undefined;
   const host = assembleHost(options, { mixed, behind });
   return {

@@ -7,6 +7,7 @@ import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
 import type { HostOutgoingDatagramStream } from './outgoing.js';
 import type { Resource, ResourceTable } from './resource-table.js';
 
+/** The rate of each stream. */
 export interface MeteredOptions {
   /** Datagrams a second that each stream may send on average. Default: any number. */
   rate?: number;
@@ -18,8 +19,9 @@ export interface MeteredOptions {
 export interface Meter {
   /** Calls to `send`. */
   sends: number;
-  /** Datagrams accepted, and their bytes. */
+  /** Datagrams accepted. */
   datagrams: number;
+  /** Bytes of their payload. */
   bytes: number;
   /** Error results. */
   errors: number;

@@ -59,6 +59,7 @@ export class ResourceTable implements Disposable {
     return [...this.#resources.keys()];
   }
 
+  /** Whether the handle names a resource. */
   has(handle: number): boolean {
     return this.#resources.has(handle);
   }

@@ -14,15 +14,23 @@ export type Ipv4Address = [number, number, number, number];
 /** Eight 16-bit groups, the first one first. */
 export type Ipv6Address = [number, number, number, number, number, number, number, number];
 
+/** `ipv4-socket-address` of wasi:sockets/network. */
 export interface Ipv4SocketAddress {
+  /** 0 to 65535. */
   port: number;
+  /** 192.0.2.1 is `[192, 0, 2, 1]`. */
   address: Ipv4Address;
 }
 
+/** `ipv6-socket-address` of wasi:sockets/network. */
 export interface Ipv6SocketAddress {
+  /** 0 to 65535. */
   port: number;
+  /** The flow label and the traffic class, 32 bits; 0 for none (RFC 3493, 3.3). */
   flowInfo: number;
+  /** ::1 is `[0, 0, 0, 0, 0, 0, 0, 1]`. */
   address: Ipv6Address;
+  /** The index of the interface that a link-local address belongs to, 32 bits; 0 for none (RFC 4007). */
   scopeId: number;
 }
 
@@ -243,7 +251,12 @@ const SOCKET_ADDRESS = /^(?:\[(?<v6>[^\]%]+)(?:%(?<zone>[^\]]+))?\]|(?<v4>[^:[\]
 
 /**
  * Reads `127.0.0.1:53`, `[::1]:53` or `[fe80::1%eth0]:53` (a zone is an interface's name or number), or whatever else is an
- * address. Throws SocketError `invalid-argument` for anything else; names are not looked up.
+ * address; names are not looked up.
+ *
+ * @param address a text, `{ address, port }`, or the interface's `{ tag, val }`.
+ * @returns plain data of the interface, which print as text: `${address}` is '127.0.0.1:53'.
+ * @throws SocketError `invalid-argument` for anything else.
+ * @example parseSocketAddress('[::1]:53').val.port; // 53
  */
 export function parseSocketAddress(address: SocketAddressLike): IpSocketAddress {
   return plainAddress(address);
@@ -398,7 +411,12 @@ const scratch = newSlot();
 
 /**
  * Writes an address as `parseSocketAddress` reads it, which is its key in a Map: '192.0.2.1:53', or '[::1]:53', with IPv6 in the
- * form of RFC 5952. Throws SocketError `invalid-argument` for what is no address.
+ * form of RFC 5952.
+ *
+ * @param address whatever is an address, such as the `remoteAddress` of a datagram.
+ * @returns the text: equal for equal addresses.
+ * @throws SocketError `invalid-argument` for what is no address.
+ * @example formatSocketAddress({ address: '0:0::1', port: 53 }); // '[::1]:53'
  */
 export function formatSocketAddress(address: SocketAddressLike): string {
   const { address: host, port } = endpointOf(encodeAddress(address, scratch));

@@ -307,6 +307,7 @@ export class AsyncUdpSocket extends Socket {
     return decodeAddress(this.#remote);
   }
 
+  /** The family that the socket was created for. WIT: "Whether this is a IPv4 or IPv6 socket." */
   getAddressFamily(): IpAddressFamily {
     return this.live('getAddressFamily').family === 4 ? 'ipv4' : 'ipv6';
   }
@@ -321,18 +322,22 @@ export class AsyncUdpSocket extends Socket {
     this.setHopLimit('set-unicast-hop-limit', value);
   }
 
+  /** Bytes that the system keeps of what has arrived: what could have been asked for. SO_RCVBUF. */
   getReceiveBufferSize(): bigint {
     return this.bufferSize('get-receive-buffer-size', OPTION.receiveBuffer);
   }
 
+  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
   setReceiveBufferSize(value: bigint | number): void {
     this.setBufferSize('set-receive-buffer-size', OPTION.receiveBuffer, value);
   }
 
+  /** Bytes that the system keeps of what is to be sent: what could have been asked for. SO_SNDBUF. */
   getSendBufferSize(): bigint {
     return this.bufferSize('get-send-buffer-size', OPTION.sendBuffer);
   }
 
+  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
   setSendBufferSize(value: bigint | number): void {
     this.setBufferSize('set-send-buffer-size', OPTION.sendBuffer, value);
   }

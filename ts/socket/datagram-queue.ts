@@ -35,6 +35,7 @@ export interface RefusedDatagram {
   readonly remoteAddress: IpSocketAddress | undefined;
 }
 
+/** How much a queue holds, and who hears of what it could not send. */
 export interface QueueOptions {
   /** Datagrams that wait at most. Default: 8192. */
   maxDatagrams?: number | undefined;

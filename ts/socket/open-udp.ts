@@ -17,6 +17,7 @@ import { candidatesOf, type ResolveOptions } from './resolve.js';
 import { applySettings, checkNames, encodeSettings, type UdpSocketSettings } from './udp-options.js';
 import { UdpSocket } from './udp-socket.js';
 
+/** What `openUdp` takes: addresses, what the socket may be used for, and its options. All may be left out. */
 export interface OpenUdpOptions extends UdpSocketSettings {
   /**
    * The address to bind: '127.0.0.1:53', '[::1]:53', { address: '::1', port: 53 } or an IpSocketAddress. Default: the unspecified
@@ -55,9 +56,17 @@ const OWN_OPTIONS = ['local', 'remote', 'fd', 'segmentation', 'allow', 'onPeerEr
  * Opens a UDP socket: gives it the options, binds it, connects it where `remote` is given, and returns it with its streams.
  * `close()` closes them all, as the end of a block does after `using`. `openUdpAsync` takes names as well.
  *
- * Throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
+ * @param options see `OpenUdpOptions`; by default a socket of IPv4 on a port that the system chooses, to and from anybody.
+ * @returns the socket, open and bound.
+ * @throws SocketError: `invalid-argument` for an address that is none or of two families, `address-in-use`,
  * `address-not-bindable`, `access-denied`, `remote-unreachable` or `new-socket-limit` from the system, `not-supported` for an option
- * that it has not. Throws TypeError for an unknown option or a value that is none.
+ * that it has not. TypeError for an unknown option or a value that is none.
+ * @example
+ * const udp = openUdp({ remote: '127.0.0.1:8125' });
+ * const queue = udp.outgoing.queue();
+ * queue.send('requests:1|c');
+ * await queue.close();
+ * udp.close();
  */
 export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   checkOptions('openUdp()', options, OWN_OPTIONS);
@@ -120,6 +129,7 @@ function openAdopted(
   }
 }
 
+/** What `openUdpAsync` takes: the options of `openUdp`, with names, and how they are looked up. */
 export interface OpenUdpAsyncOptions extends OpenUdpOptions, ResolveOptions {
   /** As of `openUdp`; the host may be a name. */
   local?: SocketAddressLike | undefined;
@@ -131,7 +141,10 @@ export interface OpenUdpAsyncOptions extends OpenUdpOptions, ResolveOptions {
  * As `openUdp`, with names that are looked up. Of several addresses the first that can be bound and connected to is taken, with
  * `local` and `remote` of one family, unless `ipv6Only: false` has both; that somebody listens there, UDP does not tell.
  *
- * Rejects as `openUdp` throws, with the error of the first addresses; and as `resolveSocketAddress` does.
+ * @param options see `OpenUdpAsyncOptions`.
+ * @returns the socket, open and bound.
+ * @throws (rejects) as `openUdp` does, with the error of the first addresses; and as `resolveSocketAddress` does.
+ * @example const udp = await openUdpAsync({ remote: 'localhost:8125' });
  */
 export async function openUdpAsync(options: OpenUdpAsyncOptions = {}): Promise<OpenUdp> {
   checkOptions('openUdpAsync()', options, [...OWN_OPTIONS, 'family', 'lookup']);

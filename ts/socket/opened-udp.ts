@@ -25,8 +25,11 @@ const LOOK_MS = 1;
  * `access-denied`. A value that is none throws TypeError. All of it traps once the socket is closed.
  */
 export class OpenUdp implements Disposable {
+  /** The socket as `wasi:sockets` has it, bound already. */
   readonly socket: UdpSocket;
+  /** What arrives: iterate it, or call `receive`. */
   readonly incoming: IncomingDatagramStream;
+  /** What sends: `send` of lists, `queue()` of single datagrams, `writer()` of bytes. */
   readonly outgoing: OutgoingDatagramStream;
   /** The bound address, with the port that the system chose. */
   readonly localAddress: IpSocketAddress;
@@ -49,10 +52,12 @@ export class OpenUdp implements Disposable {
     return this.socket.descriptor;
   }
 
+  /** Whether others may bind the address too. SO_REUSEADDR. */
   get reuseAddress(): boolean {
     return getOption(this.#descriptor, 'reuseAddress') as boolean;
   }
 
+  /** Whether others that say so too may bind the port. SO_REUSEPORT. */
   get reusePort(): boolean {
     return getOption(this.#descriptor, 'reusePort') as boolean;
   }
@@ -62,6 +67,7 @@ export class OpenUdp implements Disposable {
     return getOption(this.#descriptor, 'ipv6Only') as boolean;
   }
 
+  /** Whether the socket may send to a broadcast address. SO_BROADCAST. */
   get broadcast(): boolean {
     return getOption(this.#descriptor, 'broadcast') as boolean;
   }
@@ -70,6 +76,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'broadcast', value);
   }
 
+  /** Routers that a unicast may pass, 1 to 255. IP_TTL, IPV6_UNICAST_HOPS. */
   get hopLimit(): number {
     return getOption(this.#descriptor, 'hopLimit') as number;
   }
@@ -78,6 +85,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'hopLimit', value);
   }
 
+  /** Routers that a multicast may pass, 0 to 255. IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS. */
   get multicastHopLimit(): number {
     return getOption(this.#descriptor, 'multicastHopLimit') as number;
   }
@@ -86,6 +94,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'multicastHopLimit', value);
   }
 
+  /** Whether this machine hears the multicasts that the socket sends. IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP. */
   get multicastLoopback(): boolean {
     return getOption(this.#descriptor, 'multicastLoopback') as boolean;
   }
@@ -103,6 +112,7 @@ export class OpenUdp implements Disposable {
     this.#multicastInterface = setOption(this.#descriptor, 'multicastInterface', value);
   }
 
+  /** The traffic class of what is sent, 0 to 255. IP_TOS, IPV6_TCLASS. */
   get trafficClass(): number {
     return getOption(this.#descriptor, 'trafficClass') as number;
   }
@@ -111,6 +121,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'trafficClass', value);
   }
 
+  /** What becomes of datagrams that exceed the MTU of their path. IP_MTU_DISCOVER, IPV6_MTU_DISCOVER. */
   get dontFragment(): boolean | 'probe' {
     return getOption(this.#descriptor, 'dontFragment') as boolean | 'probe';
   }
@@ -119,6 +130,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'dontFragment', value);
   }
 
+  /** Whether received datagrams tell where they were sent to, and by which interface they came. IP_PKTINFO, IPV6_RECVPKTINFO. */
   get packetInfo(): boolean {
     return getOption(this.#descriptor, 'packetInfo') as boolean;
   }
@@ -127,6 +139,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'packetInfo', value);
   }
 
+  /** Whether received datagrams tell their traffic class. IP_RECVTOS, IPV6_RECVTCLASS. */
   get receiveTrafficClass(): boolean {
     return getOption(this.#descriptor, 'receiveTrafficClass') as boolean;
   }
@@ -135,6 +148,7 @@ export class OpenUdp implements Disposable {
     setOption(this.#descriptor, 'receiveTrafficClass', value);
   }
 
+  /** Whether received datagrams tell when the kernel had them. SO_TIMESTAMPNS. */
   get timestamps(): boolean {
     return getOption(this.#descriptor, 'timestamps') as boolean;
   }

@@ -19,6 +19,7 @@ export type Lookup = (
   ) => void,
 ) => void;
 
+/** How names are looked up. */
 export interface ResolveOptions {
   /** The family of the addresses that are asked for. Default: either. */
   family?: IpAddressFamily | undefined;
@@ -33,8 +34,12 @@ const NAME = /^(?<host>[^\s:[\]%/*]+):(?<port>\d{1,5})$/;
  * The first address of a text such as `localhost:8125`, or of a name beside a port; an IP address with a port (see
  * `parseSocketAddress`) needs no lookup.
  *
- * Rejects with SocketError: `invalid-argument` for what is no host with a port, `name-unresolvable` for a name that has no
- * address, `temporary-resolver-failure` where nobody answers.
+ * @param address a text, or `{ address, port }`, whose host may be a name.
+ * @param options the family that is asked for, and what looks names up.
+ * @returns the address: the first one that the lookup gives.
+ * @throws (rejects with) SocketError: `invalid-argument` for what is no host with a port, `name-unresolvable` for a name that has
+ * no address, `temporary-resolver-failure` where nobody answers.
+ * @example await resolveSocketAddress('localhost:8125', { family: 'ipv4' }); // 127.0.0.1:8125
  */
 export async function resolveSocketAddress(
   address: SocketAddressLike,

@@ -8,7 +8,9 @@ import { show } from '../rules/address.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { Suspicion } from './suspicion.js';
 
+/** How `sendAll` goes on, and what it tells meanwhile. */
 export interface SendAllOptions {
+  /** Ends the loop, which rejects with AbortError. */
   signal?: AbortSignal | undefined;
   /** Hears after each batch how many datagrams have been accepted in all. */
   onProgress?: ((accepted: bigint) => void) | undefined;
@@ -31,6 +33,15 @@ export interface SendAllOptions {
  * A peer's refusal comes behind the datagrams that it refuses. Hence a connected stream is asked once more at the end, a turn of
  * the event loop later: a refusal that is there by then rejects with it, ECONNREFUSED, and `accepted` tells of all. Of this machine
  * it is there; another's may come later, and is told by whatever call comes next.
+ *
+ * @param outgoing the stream: `outgoing` of what `openUdp` returns.
+ * @param datagrams an array, a generator, or an asynchronous iterable, of `{ data, remoteAddress? }`.
+ * @param options an AbortSignal, and what is to hear of progress and of refusals.
+ * @returns how many datagrams were accepted: all of them, or with `onError` those that were not refused.
+ * @throws (rejects with) SocketError, AbortError or ClosedError, with `accepted` on it; whatever the iterable throws.
+ * @example
+ * const lines = text.split('\n').map((line) => ({ data: Buffer.from(line) }));
+ * await sendAll(udp.outgoing, lines, { onError: (error) => console.error(error.message) });
  */
 export async function sendAll(
   outgoing: OutgoingDatagramStream,

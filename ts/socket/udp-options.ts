@@ -85,6 +85,7 @@ export interface ChangingUdpOptions {
   receiveBufferSize?: number | undefined;
 }
 
+/** All options of the socket itself. */
 export type UdpSocketSettings = FixedUdpOptions & ChangingUdpOptions;
 type Name = keyof UdpSocketSettings;
 

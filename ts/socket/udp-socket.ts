@@ -153,6 +153,7 @@ export class UdpSocket extends Socket {
     );
   }
 
+  /** The family that the socket was created for. WIT: "Whether this is a IPv4 or IPv6 socket." */
   addressFamily(): IpAddressFamily {
     return this.live('addressFamily').family === 4 ? 'ipv4' : 'ipv6';
   }
@@ -167,18 +168,22 @@ export class UdpSocket extends Socket {
     this.setHopLimit('set-unicast-hop-limit', value);
   }
 
+  /** Bytes that the system keeps of what has arrived: what could have been asked for. SO_RCVBUF. */
   receiveBufferSize(): bigint {
     return this.bufferSize('receive-buffer-size', OPTION.receiveBuffer);
   }
 
+  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
   setReceiveBufferSize(value: bigint | number): void {
     this.setBufferSize('set-receive-buffer-size', OPTION.receiveBuffer, value);
   }
 
+  /** Bytes that the system keeps of what is to be sent: what could have been asked for. SO_SNDBUF. */
   sendBufferSize(): bigint {
     return this.bufferSize('send-buffer-size', OPTION.sendBuffer);
   }
 
+  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
   setSendBufferSize(value: bigint | number): void {
     this.setBufferSize('set-send-buffer-size', OPTION.sendBuffer, value);
   }
