@@ -1,4 +1,9 @@
-/** The interface of node:dgram: https://nodejs.org/api/dgram.html; see docs/dgram.md for what differs. */
+/**
+ * The interface of node:dgram: https://nodejs.org/api/dgram.html; see docs/dgram.md for what differs.
+ *
+ * @module wasi-udp/dgram
+ */
+
 import type * as nodeDgram from 'node:dgram';
 import { register } from './register.js';
 import { createSocket, Socket } from './socket.js';

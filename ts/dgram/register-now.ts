@@ -1,4 +1,9 @@
-/** For `node --import wasi-udp/dgram/register app.js`: replaces node:dgram before the program begins. */
+/**
+ * For `node --import wasi-udp/dgram/register app.js`: replaces node:dgram before the program begins.
+ *
+ * @module wasi-udp/dgram/register
+ */
+
 import { register } from './register.js';
 
 register();

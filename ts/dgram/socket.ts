@@ -44,6 +44,7 @@ import {
 import { type Data, readSend, type SendRequest } from './send-arguments.js';
 import { FLAGS, isWorker, type SharedBind, type SharedHandle, shareHandle } from './shared-handle.js';
 
+/** The family of a socket, as node:dgram names it: IPv4 or IPv6. */
 export type SocketType = 'udp4' | 'udp6';
 type MessageListener = NonNullable<Parameters<typeof nodeDgram.createSocket>[1]>;
 
@@ -59,7 +60,9 @@ export interface SocketOptions extends nodeDgram.SocketOptions {
 
 /** The options of `bindSync`. */
 export interface BindSyncOptions {
+  /** The port, 0 to 65535. Default: 0, a free one. */
   port?: number | undefined;
+  /** The IP address. Default: the unspecified one of the socket's family. */
   address?: string | undefined;
 }
 
@@ -187,7 +190,15 @@ Object.defineProperty(SocketFunction, 'name', { value: 'Socket' });
 const { Socket: NodeSocket } = nodeDgram;
 Object.setPrototypeOf(SocketFunction.prototype, NodeSocket.prototype);
 
-/** Makes a socket; see https://nodejs.org/api/dgram.html#dgramcreatesocketoptions-callback. */
+/**
+ * Makes a socket; see https://nodejs.org/api/dgram.html#dgramcreatesocketoptions-callback.
+ *
+ * @param type the family, or the options with it.
+ * @param listener hears of each message, as one of the event 'message'.
+ * @returns the socket, which is bound by `bind`, or by its first `send`.
+ * @throws as node:dgram: TypeError with `code` ERR_SOCKET_BAD_TYPE and its like.
+ * @example createSocket('udp4', (message, remote) => console.log(`${message}`, remote.port)).bind(8125);
+ */
 export function createSocket(type: SocketType | SocketOptions, listener?: MessageListener): Socket {
   return new Socket(type, listener);
 }
