@@ -115,10 +115,7 @@ export function encodeInto(
   const { tag, val } = (address ?? NOTHING) as IpSocketAddress;
   if ((tag !== 'ipv4' && tag !== 'ipv6') || typeof val !== 'object' || val === null) {
     const slot = typeof address === 'string' ? slotOf(address) : slotOfParts(address, tag, val);
-    if (typeof slot === 'string') return slot;
-    if (last >= 0 && slot.every((word, i) => known[last + i] === word)) return Encoded.Known;
-    slots.set(slot, at);
-    return Encoded.Written;
+    return typeof slot === 'string' ? slot : copySlot(slot, slots, at, known, last);
   }
   if (tag === 'ipv4') {
     const { port, address: bytes } = val as Ipv4SocketAddress;
@@ -186,6 +183,13 @@ export function encodeInto(
   slots[at + 5] = w3;
   slots[at + 6] = flowInfo;
   slots[at + 7] = scopeId;
+  return Encoded.Written;
+}
+
+/** Copies a slot to word `at`, unless the slot of `known` at word `last` is the same; there is none below 0. */
+function copySlot(slot: Slot, slots: Uint32Array, at: number, known: Uint32Array, last: number): Encoded {
+  if (last >= 0 && slot.every((word, i) => known[last + i] === word)) return Encoded.Known;
+  slots.set(slot, at);
   return Encoded.Written;
 }
 
