@@ -450,6 +450,28 @@ describe.runIf(hasReports)('errors with their destinations', () => {
     expect(heardOf).toEqual(['1']);
   });
 
+  it('where the receive buffer has no room for reports, sends go on, and the error is told without its destination', async () => {
+    const errors: PeerError[] = [];
+    const udp = open({ receiveBufferSize: 1, onPeerError: (error) => errors.push(error) });
+    const live = open({ local: '127.0.0.1:0' });
+    const crowd = Array.from({ length: 100 }, (): [string, string] => ['x', `127.0.0.1:${portOf(udp)}`]);
+    send(open({ segmentation: false }), crowd);
+    const dead = closedPort();
+    for (let i = 0; i < 5; i++) {
+      expect(send(udp, [['lost', dead]])).toBe(1n);
+      // Whatever comes next meets the error: a check, a send, a receive.
+      if (i % 2 === 0) expect(udp.outgoing.checkSend()).toBe(1024n);
+      expect(send(udp, [[`${i}`, textOf(live)]])).toBe(1n);
+    }
+    expect(send(udp, [['lost', dead]])).toBe(1n);
+    expect(udp.incoming.receive().length).toBeGreaterThan(0);
+    expect((await heard(live, 5)).map(({ data }) => Buffer.from(data).toString())).toEqual(['0', '1', '2', '3', '4']);
+    await setTimeout(1);
+    expect(errors).toHaveLength(6);
+    for (const { code, isLocal, remoteAddress } of errors)
+      expect([code, isLocal, remoteAddress]).toEqual(['ECONNREFUSED', false, undefined]);
+  });
+
   it('takes a function alone', () => {
     expect(() => open({ onPeerError: 'log' as never })).toThrow(TypeError);
   });
@@ -521,6 +543,15 @@ describe.skipIf(noNamespaces)(`on the wire ${noNamespaces ?? ''}`, () => {
       after: 'ok',
     });
     expect(await inPair('unreachable')).toEqual({ '10.3.0.9': seen('10.3.0.9'), '[fd03::9]': seen('fd03::9') });
+  });
+
+  it.runIf(hasReports)('what the link cannot take is refused once, by each way of sending, and told once', async () => {
+    const seen = {
+      list: { outcome: [1, 'datagram-too-large'], errors: [['EMSGSIZE', true, 1500, 9]] },
+      queue: { outcome: ['datagram-too-large', 1], errors: [['EMSGSIZE', true, 1500, 9]] },
+      sendAll: { outcome: [2, 'datagram-too-large', 1], errors: [['EMSGSIZE', true, 1500, 9]] },
+    };
+    expect(await inPair('tooLarge')).toEqual({ '10.1.0.2': seen, '[fd01::2]': seen });
   });
 
   it.runIf(hasReports)('the MTU of a path is told with the destination', async () => {

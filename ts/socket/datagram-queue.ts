@@ -23,6 +23,8 @@ export interface QueueSender {
   transmit(arena: Arena): number;
   /** Has the next `isWritable` ask the kernel. */
   doubt(): void;
+  /** Whether an error of `transmit` is the first datagram's for certain. */
+  isCertain(): boolean;
 }
 
 /** A datagram that was refused, as `onError` gets it. */
@@ -439,7 +441,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
       return taken;
     } catch (error) {
       if (!(error instanceof SocketError)) throw error;
-      if (this.#suspicion.confirms(error)) this.#refuseFirst(batch, error);
+      if (this.#sender.isCertain() || this.#suspicion.confirms(error)) this.#refuseFirst(batch, error);
       return -1;
     }
   }

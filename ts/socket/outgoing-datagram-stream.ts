@@ -198,6 +198,7 @@ export class OutgoingDatagramStream {
       isWritable: () => this.#isWritable(this.#live('the queue')),
       transmit: (arena) => this.#transmit(this.#live('the queue'), arena, arena.payload, false),
       doubt: () => this.doubt(),
+      isCertain: () => this.isCertain,
     };
     const queue = new DatagramQueue(sender, options);
     this.#queues.add(queue);
@@ -221,6 +222,11 @@ export class OutgoingDatagramStream {
   /** @internal Whether the socket has a peer, whose refusals are told. */
   get isConnected(): boolean {
     return this.#destination.remote !== undefined;
+  }
+
+  /** @internal Whether an error of a send is its first datagram's for certain: what the peer has left is told to `onPeerError`. */
+  get isCertain(): boolean {
+    return this.#live('send').onReports !== undefined;
   }
 
   /**
@@ -285,7 +291,10 @@ export class OutgoingDatagramStream {
     if (taken >= 0 || isLaterPass) return Math.max(taken, 0);
     // The first datagram was refused.
     const index = arena.entries[2]!;
-    const endpoint = index === NO_ADDRESS ? this.#peer : endpointOf(arena.slots, index * SLOT_WORDS);
+    const at = index * SLOT_WORDS;
+    // A route without destination has a slot of no address.
+    const isPeers = index === NO_ADDRESS || arena.slots[at] === 0;
+    const endpoint = isPeers ? this.#peer : endpointOf(arena.slots, at);
     throw systemError('send', 'send', -taken, endpoint);
   }
 }

@@ -8,7 +8,7 @@ import { optionError } from './udp-options.js';
 
 /** An error that a datagram met, with the datagram: what `onPeerError` of `openUdp` hears. */
 export interface PeerError extends SocketError {
-  /** Where the datagram was to go. */
+  /** Where the datagram was to go; absent where the receive buffer, which the system's queue of errors shares, had no room to tell. */
   remoteAddress?: IpSocketAddress;
   /** The MTU, headers included, that the datagram exceeded: `datagram-too-large`. */
   mtu?: number;

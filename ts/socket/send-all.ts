@@ -232,7 +232,8 @@ class SendLoop {
   #refuse(error: unknown): bigint {
     const { onError } = this.#options;
     if (onError === undefined || !(error instanceof SocketError || error instanceof TypeError)) throw error;
-    if (error instanceof TypeError || this.#suspicion.confirms(error)) onError(error, this.#batch.shift());
+    const isCertain = error instanceof TypeError || this.#outgoing.isCertain;
+    if (isCertain || this.#suspicion.confirms(error)) onError(error, this.#batch.shift());
     return 1n;
   }
 

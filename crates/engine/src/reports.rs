@@ -4,7 +4,7 @@
 
 use crate::errno::Errno;
 use crate::options::unmapped;
-use crate::sys;
+use crate::sys::{self, Report};
 use socket2::Socket;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -31,13 +31,20 @@ pub struct OwnedReport {
     pub data: Vec<u8>,
 }
 
+impl From<Report<'_>> for OwnedReport {
+    fn from(Report { errno, icmp, mtu, destination, data }: Report<'_>) -> Self {
+        Self { errno, icmp, mtu, destination: destination.map(unmapped), data: data.to_vec() }
+    }
+}
+
 /// What a look into the queue has found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
-    /// Whether there was any report.
-    pub any: bool,
-    /// Whether there was one of an ICMP message: then it was what a call has met.
+    /// Whether there was a report of an ICMP message: then it was what a call has met.
     pub icmp: bool,
+    /// The last of those that tell why a call refused a datagram. It is no report yet: only who made the call knows whether the
+    /// datagram is refused for good.
+    pub local: Option<OwnedReport>,
 }
 
 /// The reports of a socket.
@@ -53,18 +60,27 @@ impl Reports {
         let mut quoted = [0; QUOTED_BYTES];
         // A queue that cannot be read is an empty one: the call that met the error tells it.
         let _ = sys::take_reports(socket, &mut quoted, |report| {
-            found = Found { any: true, icmp: found.icmp || report.icmp };
-            if self.waiting.len() < MOST {
-                self.waiting.push_back(OwnedReport {
-                    errno: report.errno,
-                    icmp: report.icmp,
-                    mtu: report.mtu,
-                    destination: report.destination.map(unmapped),
-                    data: report.data.to_vec(),
-                });
+            if report.icmp {
+                found.icmp = true;
+                self.push(report.into());
+            } else {
+                found.local = Some(report.into());
             }
         });
         found
+    }
+
+    /// Adds a report.
+    pub fn push(&mut self, report: OwnedReport) {
+        if self.waiting.len() < MOST {
+            self.waiting.push_back(report);
+        }
+    }
+
+    /// Adds a report of an error that an ICMP message left, for which the system's queue had no room: it shares the memory of the
+    /// receive buffer.
+    pub fn push_lost(&mut self, errno: Errno) {
+        self.push(OwnedReport { errno, icmp: true, mtu: 0, destination: None, data: Vec::new() });
     }
 
     /// The oldest.

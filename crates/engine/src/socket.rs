@@ -278,11 +278,19 @@ impl UdpSocket {
             forgets_errors: *forgets_errors,
             messages: &mut buffers.messages,
             reports: reports.as_mut(),
+            local: None,
             other: None,
         };
         let result = outgoing.send(&mut kernel, batch, &mut buffers.runs);
-        if let Some(errno) = kernel.other {
+        let SocketKernel { local, other, .. } = kernel;
+        if let Some(errno) = other {
             outgoing.keep(errno);
+        }
+        // A datagram behind others is sent again, and refused then.
+        if let (Err(errno), Some(local), Some(reports)) = (result, local, reports)
+            && local.errno == errno
+        {
+            reports.push(local);
         }
         result
     }
@@ -296,8 +304,12 @@ impl UdpSocket {
         sys::poll(&mut items, Some(Duration::ZERO))?;
         if items[0].has_error()
             && let Some(reports) = &mut self.reports
-            && reports.take(&self.socket).any
         {
+            if !reports.take(&self.socket).icmp
+                && let Some(lost) = sys::take_error(&self.socket)?
+            {
+                reports.push_lost(lost);
+            }
             return Ok(items[0].is_writable());
         }
         // An error that is pending is taken by asking for it.
@@ -349,13 +361,17 @@ impl UdpSocket {
             let mut taken = buffers.messages.receive(socket, room, most, tells, &mut received);
             if taken.messages == 0
                 && let Some(reports) = reports
-                && reports.take(socket).icmp
-                && taken.error.take().is_some()
             {
-                // What came behind the error that is reported.
-                taken = buffers.messages.receive(socket, room, most, tells, &mut received);
-                if taken.error.is_some() && reports.take(socket).icmp {
-                    taken.error = None;
+                let is_reported = reports.take(socket).icmp;
+                if let Some(errno) = taken.error {
+                    // What came behind the error.
+                    taken = buffers.messages.receive(socket, room, most, tells, &mut received);
+                    if !is_reported && taken.error != Some(errno) {
+                        reports.push_lost(errno);
+                    }
+                    if taken.error.is_some() && reports.take(socket).icmp {
+                        taken.error = None;
+                    }
                 }
             }
             kept.learn(taken.messages, most, segments);
@@ -523,28 +539,18 @@ struct SocketKernel<'a> {
     forgets_errors: bool,
     messages: &'a mut Messages,
     reports: Option<&'a mut Reports>,
+    /// Why a call has refused a datagram.
+    local: Option<OwnedReport>,
     /// An error that is pending beside one that a call has told.
     other: Option<Errno>,
 }
 
 impl Kernel for SocketKernel<'_> {
     fn send_messages(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
-        let mut taken = self.send_once(batch, runs);
-        if let Some(reports) = &mut self.reports {
-            // An error that an ICMP message left is no matter of the datagram that meets it.
-            for _ in 0..MOST_REPORTS {
-                let is_error = taken.error.is_some_and(|errno| !errno.would_block());
-                if !is_error || !reports.take(self.socket).icmp {
-                    break;
-                }
-                if taken.messages > 0 {
-                    taken.error = None;
-                    break;
-                }
-                taken = self.messages.send(self.socket, batch, runs);
-            }
-            return taken;
+        if self.reports.is_some() {
+            return self.send_reporting(batch, runs);
         }
+        let taken = self.send_once(batch, runs);
         self.other = self.other.or_else(|| other_error(self.socket, self.connected, taken.error));
         taken
     }
@@ -560,6 +566,42 @@ impl Kernel for SocketKernel<'_> {
 }
 
 impl SocketKernel<'_> {
+    /// Sends the messages where errors are reported: what an ICMP message left is no matter of the datagram that meets it, which is
+    /// tried again; an error that is told is the first message's own.
+    fn send_reporting(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
+        let mut taken = self.send_once(batch, runs);
+        let Some(reports) = &mut self.reports else { return taken };
+        // The error of the try before, where nothing was reported of it.
+        let mut former = None;
+        for _ in 0..MOST_REPORTS {
+            let error = taken.error.filter(|errno| !errno.would_block());
+            // It did not come again: it was pending.
+            if former != error
+                && let Some(lost) = former.take()
+            {
+                reports.push_lost(lost);
+            }
+            let Some(errno) = error else { break };
+            let found = reports.take(self.socket);
+            // What is left is sent by another call, which meets what is its own.
+            if taken.messages > 0 {
+                taken.error = None;
+                break;
+            }
+            if let (Some(mut local), [run, ..]) = (found.local.filter(|local| local.errno == errno), runs) {
+                // The kernel tells the port of a connection alone.
+                local.destination = batch.destination(run.address).map(unmapped).or(local.destination);
+                self.local = Some(local);
+                break;
+            }
+            if !found.icmp && former.replace(errno).is_some() {
+                break;
+            }
+            taken = self.messages.send(self.socket, batch, runs);
+        }
+        taken
+    }
+
     fn send_once(&mut self, batch: &Batch<'_>, runs: &[Run]) -> Taken {
         if self.forgets_errors { self.send_each(batch, runs) } else { self.messages.send(self.socket, batch, runs) }
     }
