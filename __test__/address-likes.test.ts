@@ -94,6 +94,18 @@ describe('an address', () => {
   });
 });
 
+it('a text of any length is judged at once', () => {
+  for (const text of [
+    ':'.repeat(500_000),
+    `${'1'.repeat(500_000)}%`,
+    `${'%'.repeat(500_000)}:1`,
+    `${'.1'.repeat(250_000)}x`,
+  ]) {
+    expect(() => parseSocketAddress(text)).toThrow('a socket address is');
+    expect(() => parseSocketAddress({ address: text, port: 53 })).toThrow('the address beside a port is');
+  }
+});
+
 describe('whatever is an address', () => {
   const likes: [string, (port: number) => SocketAddressLike][] = [
     ['text', (port) => `127.0.0.1:${port}`],

@@ -5,7 +5,7 @@ import { closeSync, openSync } from 'node:fs';
 import net from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { formatSocketAddress, type OpenUdpOptions, openUdp } from '../dist/index.js';
-import { native } from '../dist/native/native.js';
+import { native, OPTION } from '../dist/native/native.js';
 import { bytes, thrownBy } from './support/outcomes.js';
 import { fixture, RUNTIME } from './support/runtime.js';
 
@@ -15,6 +15,8 @@ interface Standing {
   ipv6Only: boolean;
   coalesces: boolean;
   isItself: boolean;
+  /** Options that were read more than once. */
+  reread: string[];
   heard: [string, string][];
   isOpen: boolean;
   error?: { payload: string; message: string };
@@ -55,6 +57,7 @@ describe.skipIf(cannotPass)('a descriptor that a parent passed', () => {
       ipv6Only: false,
       coalesces: false,
       isItself: true,
+      reread: [],
       heard: [['question', formatSocketAddress(peer.localAddress)]],
       isOpen: false,
     });
@@ -140,6 +143,14 @@ describe.skipIf(cannotPass)('a descriptor that a parent passed', () => {
     closeSync(file);
     expect(noSocket.error!.message).toContain('is no socket');
     expect(noSocket.isOpen).toBe(true);
+  });
+
+  it('is refused where a socket of ours has it, which lives on', () => {
+    const handle = native.open(4);
+    const fd = native.descriptor(handle);
+    expect(thrownBy(() => openUdp({ fd }))).toMatchObject({ code: 'EEXIST' });
+    expect(native.getOption(handle, OPTION.broadcast)).toBe(0);
+    native.close(handle);
   });
 
   it('is refused where it is a socket of TCP', async (context) => {

@@ -327,6 +327,104 @@ describe('routes', () => {
     expect((await heard(udp, 2)).map(({ data }) => Buffer.from(data).toString())).toEqual(['a', 'b']);
   });
 
+  it('a source of the other family, where the connection names the destination, is refused, and named no destination', async () => {
+    const cases: [string, OpenUdpOptions, string][] = [
+      ['127.0.0.1:0', {}, '::1'],
+      ['[::1]:0', {}, '127.0.0.1'],
+      ['127.0.0.1:0', { ipv6Only: false }, '::1'],
+    ];
+    for (const [local, options, localAddress] of cases) {
+      const receiver = open({ local });
+      const udp = open({ ...options, remote: receiver.localAddress });
+      const route = new Route(undefined, { localAddress });
+      expect(thrownBy(() => send(udp, [['x', route]]))).toMatchObject({
+        payload: 'invalid-argument',
+        code: 'EAFNOSUPPORT',
+        address: localAddress,
+      });
+      const refused: unknown[] = [];
+      const queue = udp.outgoing.queue({ onError: (_, datagram) => refused.push(datagram!.remoteAddress) });
+      queue.send('x', route);
+      queue.send('y', new Route(receiver.localAddress, {}));
+      await queue.close();
+      await setTimeout(1);
+      expect(refused).toEqual([undefined]);
+      expect((await heard(receiver, 1)).map(({ data }) => data.toString())).toEqual(['y']);
+    }
+  });
+
+  it('a policy covers sources by its bind rules, unless the socket is bound to all addresses', async () => {
+    const receiver = open({ local: '127.0.0.1:0' });
+    const from = (localAddress: string) => new Route(receiver.localAddress, { localAddress });
+    const send1 = { send: '127.0.0.1:*' };
+    const udp = open({ local: '127.0.0.1:0', allow: [{ bind: '127.0.0.1:*' }, { bind: '127.0.0.3:*' }, send1] });
+    expect(send(udp, [['a', from('127.0.0.1')]])).toBe(1n);
+    expect(thrownBy(() => send(udp, [['b', from('127.0.0.2')]]))).toMatchObject({
+      payload: 'access-denied',
+      code: 'EACCES',
+      address: '127.0.0.2',
+    });
+    const refused: string[] = [];
+    const queue = udp.outgoing.queue({
+      onError: (_, { remoteAddress } = {} as never) => refused.push(`${remoteAddress}`),
+    });
+    queue.send('c', from('127.0.0.2'));
+    await queue.close();
+    await setTimeout(1);
+    expect(refused).toEqual([textOf(receiver)]);
+    const wide = open({ local: '0.0.0.0:0', allow: [{ bind: '0.0.0.0:0' }, send1] });
+    expect(send(wide, [['d', from('127.0.0.1')]])).toBe(1n);
+    // A rule of another port than the socket's own covers nothing.
+    const port = portOf(open({ local: '127.0.0.1:0' }));
+    const narrow = open({
+      local: '127.0.0.1:0',
+      allow: [{ bind: '127.0.0.1:*' }, { bind: `127.0.0.3:${port}` }, send1],
+    });
+    expect(payloadOf(thrownBy(() => send(narrow, [['e', from('127.0.0.3')]])))).toBe('access-denied');
+    expect((await heard(receiver, 2)).map(({ data }) => data.toString())).toEqual(['a', 'd']);
+  });
+
+  it.runIf(isLinux)('an error behind a route without destination names the peer', async () => {
+    const gone = openUdp({ local: '127.0.0.1:0' });
+    gone.close();
+    const udp = open({ remote: gone.localAddress });
+    const route = new Route(undefined, { trafficClass: 1 });
+    send(udp, [['x', route]]);
+    const { port } = gone.localAddress.val;
+    expect(thrownBy(() => send(udp, [['y', route]]))).toMatchObject({
+      code: 'ECONNREFUSED',
+      address: '127.0.0.1',
+      port,
+    });
+  });
+
+  it('unknown options are refused, by the name of the nearest', () => {
+    const nearest: [object, string][] = [
+      [{ source: '127.0.0.1' }, 'localAddress'],
+      [{ device: 'lo' }, 'interface'],
+      [{ tos: 1 }, 'trafficClass'],
+      [{ trafficclass: 1 }, 'trafficClass'],
+    ];
+    for (const [options, name] of nearest)
+      expect(() => new Route('127.0.0.1:9', options)).toThrow(`did you mean ${name}?`);
+    expect(() => new Route('127.0.0.1:9', null as never)).toThrow('takes options');
+    const datagram = { remoteAddress: open().localAddress };
+    expect(() => Route.replyTo(datagram, { localAddress: '127.0.0.1' } as never)).toThrow('has no option');
+    const udp = open({ local: '0.0.0.0:0' });
+    expect(() => udp.joinGroup('224.0.0.251', { iface: 'lo' } as never)).toThrow('did you mean interface?');
+    expect(() => udp.leaveGroup('224.0.0.251', null as never)).toThrow('takes options');
+  });
+
+  it.runIf(isLinux)('the zone of a source is its interface', () => {
+    const [index] = readFileSync('/proc/net/igmp6', 'utf8').split(/\s/);
+    const zoned = new Route('[::1]:9', { localAddress: `fe80::1%${index}` });
+    expect(Route.recordOf(zoned)[1]).toBe(Number(index));
+    expect(Route.recordOf(new Route('[::1]:9', { localAddress: `fe80::1%${index}`, interface: 77 }))[1]).toBe(77);
+    expect(payloadOf(thrownBy(() => new Route('[::1]:9', { localAddress: 'fe80::1%no such' })))).toBe(
+      'invalid-argument',
+    );
+  });
+
   it('an object that looks like a route is none', () => {
     const forged = Object.create(Route.prototype) as Route;
     expect(payloadOf(thrownBy(() => send(open(), [['x', forged]])))).toBe('invalid-argument');
@@ -543,6 +641,12 @@ describe.skipIf(noNamespaces)(`on the wire ${noNamespaces ?? ''}`, () => {
       after: 'ok',
     });
     expect(await inPair('unreachable')).toEqual({ '10.3.0.9': seen('10.3.0.9'), '[fd03::9]': seen('fd03::9') });
+  });
+
+  it('sends of 0.3 that wait for room keep their routes', async () => {
+    const slow = 'tc qdisc add dev lo root tbf rate 1mbit burst 2000 limit 1000000';
+    const seen = { someWaited: true, ways: ['127.0.0.5 32'] };
+    expect(await runInNamespace(slow, 'ancillary.mjs', ['waiting'])).toEqual(seen);
   });
 
   it.runIf(hasReports)('what the link cannot take is refused once, by each way of sending, and told once', async () => {

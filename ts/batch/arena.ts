@@ -1,5 +1,12 @@
 import { HAS_RECORDS, LAYOUT, NO_ADDRESS, RECORD_WORDS, SLOT_WORDS } from '../native/layout.js';
-import { decodeAddress, Encoded, encodeInto, type IpSocketAddress, type SocketAddressLike } from '../rules/address.js';
+import {
+  decodeAddress,
+  Encoded,
+  encodeInto,
+  familyOf,
+  type IpSocketAddress,
+  type SocketAddressLike,
+} from '../rules/address.js';
 import { type Destination, MAX_PAYLOAD, Refusal, remoteRefusal, sameAddress } from '../rules/destination.js';
 import { Route } from '../rules/route.js';
 
@@ -440,6 +447,12 @@ export class Arena {
       sameAddress(slots, at, slots, at - SLOT_WORDS) &&
       sameAddress(records, at - RECORD_WORDS, record, 0);
     if (isLast) return addresses - 1;
+    const source = Route.sourceOf(route);
+    if (source !== undefined) {
+      // Linux does not look at a source of the other family.
+      if (familyOf(source) !== (slot ?? remote!)[0]) return this.refuse(Refusal.SourceFamily, source);
+      if (destination.permitsSource?.(source) === false) return this.refuse(Refusal.SourceDenied, source);
+    }
     const refusal = named === undefined ? Refusal.None : this.#judge(destination);
     if (refusal !== Refusal.None) return this.refuse(refusal, decodeAddress(slots, addresses));
     this.#writeRecord(record);
@@ -457,6 +470,8 @@ export class Arena {
   get refusedAddress(): IpSocketAddress | undefined {
     const { refusal, culprit } = this;
     if (refusal === Refusal.NotADatagram || refusal === Refusal.TooLarge) return this.#addressAt(this.#lastIndex);
+    // The candidate slot has the destination whose source it is.
+    if (refusal === Refusal.SourceFamily || refusal === Refusal.SourceDenied) return this.#addressAt(this.addresses);
     return refusal === Refusal.MalformedAddress ? undefined : (culprit as IpSocketAddress | undefined);
   }
 

@@ -313,8 +313,8 @@ function slotOfParts(parts: unknown, tag: unknown, val: unknown): Slot | string 
   if (!isUint16(port)) return portProblem(port);
   let host = hosts.get(address);
   if (host === undefined) {
-    const [, name = address, zone] = /^([^%]*:[^%]*)%(.+)$/.exec(address) ?? [];
-    if (!isIPv4(name) && !isIPv6(name)) {
+    const [, name = address, zone] = /^([^%]+)%(.+)$/.exec(address) ?? [];
+    if (!isIPv6(name) && (zone !== undefined || !isIPv4(name))) {
       return (
         `the address beside a port is an IP address such as '127.0.0.1' or '::1', got ${show(address)}: ` +
         remedyOf(`${address}:0`)

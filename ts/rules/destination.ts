@@ -18,6 +18,8 @@ export interface Destination {
   readonly remote: Slot | undefined;
   /** Whether the policy lets a datagram go to the address; without one, every address passes. */
   readonly permits: ((address: IpSocketAddress) => boolean) | undefined;
+  /** Whether the policy lets a datagram leave from the address, whose port is not looked at; without one, every address passes. */
+  readonly permitsSource?: ((address: IpSocketAddress) => boolean) | undefined;
   /** The address that the policy let pass last, which it lets pass again. */
   readonly permitted?: Slot;
 }
@@ -35,6 +37,8 @@ export const Refusal = {
   NotTheRemote: 8,
   NoAddress: 9,
   Denied: 10,
+  SourceFamily: 11,
+  SourceDenied: 12,
 } as const;
 export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 
@@ -116,6 +120,11 @@ export function refusalError(
     const payload = code === 'EACCES' ? 'access-denied' : 'invalid-argument';
     return new SocketError(payload, `${where}: ${rule}, got ${textOf(endpoint)}: ${remedy}`, { code, ...endpoint });
   };
+  /** For a source, which has the socket's port. */
+  const refusedSource = (payload: 'invalid-argument' | 'access-denied', code: string, rule: string, remedy: string) => {
+    const { address } = endpointOf(encodeAddress(culprit as IpSocketAddress));
+    return new SocketError(payload, `${where}: ${rule}, got ${address}: ${remedy}`, { code, address });
+  };
   switch (refusal) {
     case Refusal.TooLarge:
       return new SocketError(
@@ -150,6 +159,20 @@ export function refusalError(
         'invalid-argument',
         `${where}: a socket without a peer needs the remote address of each datagram, got none: name one`,
         { code: 'EDESTADDRREQ' },
+      );
+    case Refusal.SourceFamily:
+      return refusedSource(
+        'invalid-argument',
+        'EAFNOSUPPORT',
+        'a source is of the family of the destination',
+        'name an address of that family',
+      );
+    case Refusal.SourceDenied:
+      return refusedSource(
+        'access-denied',
+        'EACCES',
+        'no "bind" rule of the policy covers the source with the port of the socket',
+        'allow it',
       );
     case Refusal.Denied:
       return refused('EACCES', 'no "send" rule of the policy covers the address', 'allow it');

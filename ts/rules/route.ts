@@ -11,15 +11,17 @@ import {
   show,
 } from './address.js';
 import { interfaceIndex } from './interface.js';
+import { checkNames } from './names.js';
 
 /** By which way datagrams are to leave. */
 export interface RouteOptions {
   /**
    * The source address: an IP address of this machine, such as `'192.0.2.7'`; the port is the socket's. Default: the address that the
-   * socket is bound to, or else the system's choice. IP_PKTINFO, IPV6_PKTINFO.
+   * socket is bound to, or else the system's choice. On a socket with a policy a `bind` rule must cover it, or the socket be bound to
+   * all addresses. IP_PKTINFO, IPV6_PKTINFO.
    */
   localAddress?: string | undefined;
-  /** The interface: its name, an IP address that it has, or its index. Default: the system's choice. IP_PKTINFO, IPV6_PKTINFO. */
+  /** The interface: its name, an IP address that it has, or its index. Default: the zone of `localAddress`, or the system's choice. IP_PKTINFO, IPV6_PKTINFO. */
   interface?: string | number | undefined;
   /**
    * The traffic class, 0 to 255: six bits of DSCP and two of ECN (RFC 2474, RFC 3168). Default: the socket's `trafficClass`. IP_TOS,
@@ -41,6 +43,8 @@ export class Route {
   readonly #slot: Slot | undefined;
   /** What goes beside, as a record of a table. */
   readonly #record: Slot;
+  /** The source in it, if there is one. */
+  readonly #source: IpSocketAddress | undefined;
 
   /**
    * @param remoteAddress the destination; none on a socket that is connected.
@@ -48,6 +52,7 @@ export class Route {
    * @throws TypeError for another value that is none.
    */
   constructor(remoteAddress?: SocketAddressLike | undefined, options: RouteOptions = {}) {
+    checkNames('Route', options, ['localAddress', 'interface', 'trafficClass'], ALIASES);
     const { localAddress, interface: device, trafficClass } = options;
     this.#slot = remoteAddress === undefined || remoteAddress === null ? undefined : encodeAddress(remoteAddress);
     const record: Slot = new Uint32Array(RECORD_WORDS);
@@ -61,6 +66,8 @@ export class Route {
       }
       record.set(encodeAddress(source).subarray(2, 6), 2);
       record[0] = familyOf(source);
+      this.#source = source;
+      if (source.tag === 'ipv6') record[1] = source.val.scopeId;
     }
     if (device !== undefined) record[1] = interfaceIndex('Route, interface', device);
     if (trafficClass !== undefined) {
@@ -88,9 +95,11 @@ export class Route {
     },
     options: Pick<RouteOptions, 'trafficClass'> = {},
   ): Route {
+    checkNames('Route.replyTo()', options, ['trafficClass'], ALIASES);
+    const { trafficClass } = options;
     const { remoteAddress, info } = datagram;
     const localAddress = info?.isShared ? undefined : info?.localAddress;
-    return new Route(remoteAddress, { ...options, localAddress, interface: info?.interface });
+    return new Route(remoteAddress, { trafficClass, localAddress, interface: info?.interface });
   }
 
   /** @internal Whether a value is a route, whatever it says of itself. */
@@ -104,18 +113,33 @@ export class Route {
     return route.#slot;
   }
 
+  /** @internal The source, if it names one. */
+  static sourceOf(route: Route): IpSocketAddress | undefined {
+    return route.#source;
+  }
+
   /** @internal What goes beside. */
   static recordOf(route: Route): Slot {
     return route.#record;
   }
 }
 
+/** Names of other interfaces for the options. */
+const ALIASES = {
+  address: 'localAddress',
+  device: 'interface',
+  dscp: 'trafficClass',
+  ecn: 'trafficClass',
+  local: 'localAddress',
+  source: 'localAddress',
+  tos: 'trafficClass',
+};
+
 /** A source as an address without port. */
 function sourceOf(text: unknown): IpSocketAddress {
   if (typeof text === 'string') {
-    const host = text.replace(/%.*$/s, '');
-    const family = isIP(host);
-    if (family !== 0) return parseSocketAddress(family === 4 ? `${host}:0` : `[${host}]:0`);
+    const family = isIP(text);
+    if (family !== 0) return parseSocketAddress({ address: text, port: 0 });
   }
   throw new SocketError(
     'invalid-argument',

@@ -12,6 +12,7 @@ import {
   type SocketAddressLike,
 } from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
+import { Route } from '../rules/route.js';
 import type { DatagramQueue } from './datagram-queue.js';
 import { type IncomingDatagram, IncomingDatagramStream } from './incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
@@ -133,14 +134,14 @@ export class AsyncUdpSocket extends Socket {
 
   /**
    * Sends one datagram, whose bytes are copied: resolves once the system has taken it. Waits while the socket has no room; sends
-   * leave in the order of their calls. An unbound socket is bound to a free port first.
+   * leave in the order of their calls. A `Route` says by which way the datagram leaves as well. An unbound socket is bound to a free port first.
    *
    * Rejects with SocketError: `invalid-argument` for an address of another family, an unspecified one, port 0, one that is not
    * the peer of a connected socket, or none where there is no peer; `datagram-too-large`; `access-denied` where no `send` rule
    * covers the address, or no `bind` rule the implicit bind to port 0; or what the system answers. `connection-refused` tells
    * of a datagram before: this one was not sent. With ClosedError where the socket is closed while it waits. Traps after drop.
    */
-  async send(data: Uint8Array, remoteAddress?: SocketAddressLike): Promise<void> {
+  async send(data: Uint8Array, remoteAddress?: SocketAddressLike | Route): Promise<void> {
     const outgoing = this.#outgoing;
     this.live('send');
     const arena = freeArena();
@@ -148,7 +149,7 @@ export class AsyncUdpSocket extends Socket {
     if (arena.add(data, remoteAddress, this.#destination) === Added.Refused)
       throw refusalError(arena.refusal, 'send()', arena.culprit, this.#destination);
     if (this.#outgoing !== outgoing) throw new Trap('send(): an address that is being read connects the socket anew');
-    if (this.#mustWait() || this.deliver(arena, arena.payload) === 0) await this.#sendLater(arena);
+    if (this.#mustWait() || this.deliver(arena, arena.payload) === 0) await this.#sendLater(arena, remoteAddress);
   }
 
   #mustWait(): boolean {
@@ -167,8 +168,8 @@ export class AsyncUdpSocket extends Socket {
     return this.#outgoing.deliver(arena, payload);
   }
 
-  /** Has the arena's datagram wait for room. */
-  #sendLater(arena: Arena): Promise<void> {
+  /** Has the arena's datagram wait for room. Its address is not read again; a route cannot change. */
+  #sendLater(arena: Arena, address: SocketAddressLike | Route | undefined): Promise<void> {
     this.#waiting ??= this.#outgoing.queue({
       maxDatagrams: Number.MAX_SAFE_INTEGER,
       maxBytes: Number.MAX_SAFE_INTEGER,
@@ -176,7 +177,7 @@ export class AsyncUdpSocket extends Socket {
     const queue = this.#waiting;
     const { data, remoteAddress } = arena.first();
     return new Promise((resolve, reject) => {
-      queue.send(data, remoteAddress, (error) => {
+      queue.send(data, Route.is(address) ? address : remoteAddress, (error) => {
         if (error === undefined) resolve();
         else reject(error instanceof ClosedError && this.#waiting !== queue ? turnedAway() : error);
       });

@@ -5,6 +5,7 @@ import { newSlot, type Slot, slotBytes } from '../native/layout.js';
 import { native } from '../native/native.js';
 import { encodeAddress, type IpSocketAddress, parseSocketAddress, show } from '../rules/address.js';
 import { interfaceIndex } from '../rules/interface.js';
+import { checkNames } from '../rules/names.js';
 import { optionError } from './udp-options.js';
 
 /** By which interface, and from whom, a multicast group is heard. */
@@ -22,6 +23,8 @@ export function setMembership(
   group: string,
   options: MembershipOptions,
 ): void {
+  checkNames(`${where}()`, options, ['interface', 'source'], { device: 'interface', sourceaddress: 'source' });
+  const { interface: device, source: sender } = options;
   const address = hostOf(where, 'group', group);
   const isMulticast = address.tag === 'ipv4' ? address.val.address[0] >> 4 === 14 : address.val.address[0] >> 8 === 255;
   if (!isMulticast) {
@@ -39,22 +42,22 @@ export function setMembership(
     );
   }
   let source: Slot = newSlot();
-  if (options.source !== undefined) {
-    const from = hostOf(where, 'source', options.source);
+  if (sender !== undefined) {
+    const from = hostOf(where, 'source', sender);
     if (from.tag !== address.tag) {
       throw new SocketError(
         'invalid-argument',
-        `${where}: a source is of the family of its group, got ${show(options.source)}: name an ${address.tag} address`,
+        `${where}: a source is of the family of its group, got ${show(sender)}: name an ${address.tag} address`,
       );
     }
     source = encodeAddress(from);
   }
   const zone = address.tag === 'ipv6' ? address.val.scopeId : 0;
-  const index = options.interface === undefined ? zone : interfaceIndex(`${where}, interface`, options.interface);
+  const index = device === undefined ? zone : interfaceIndex(`${where}, interface`, device);
   const join = where === 'joinGroup' ? 1 : 0;
   const slot = slotBytes(encodeAddress(address));
   const result = native.setMembership(descriptor.socket, join, index, slot, slotBytes(source));
-  const kind = `MCAST_${join ? 'JOIN' : 'LEAVE'}_${options.source === undefined ? '' : 'SOURCE_'}GROUP`;
+  const kind = `MCAST_${join ? 'JOIN' : 'LEAVE'}_${sender === undefined ? '' : 'SOURCE_'}GROUP`;
   if (result < 0) throw optionError(where, kind, 'setsockopt', -result);
 }
 

@@ -14,7 +14,7 @@ import { type Allow, type Policy, policyOf } from '../rules/policy.js';
 import { OpenUdp } from './opened-udp.js';
 import { hearPeerErrors, type PeerError } from './peer-errors.js';
 import { candidatesOf, type ResolveOptions } from './resolve.js';
-import { applySettings, checkNames, encodeSettings, type UdpSocketSettings } from './udp-options.js';
+import { applySettings, checkOptionNames, encodeSettings, type UdpSocketSettings } from './udp-options.js';
 import { UdpSocket } from './udp-socket.js';
 
 /** What `openUdp` takes: addresses, what the socket may be used for, and its options. All may be left out. */
@@ -76,9 +76,11 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   const settings = encodeSettings('openUdp()', options);
   const isIpv6 = settings.has('ipv6Only');
   const remote = toAddress(options.remote);
-  const local = toAddress(options.local) ?? unspecified(isIpv6 ? 'ipv6' : remote?.tag);
+  const givenLocal = toAddress(options.local);
+  const local = givenLocal ?? unspecified(isIpv6 ? 'ipv6' : remote?.tag);
   const policy = allow === undefined ? undefined : policyOf(allow);
-  if (fd !== undefined) return openAdopted(fd, options, settings, policy);
+  if (fd !== undefined)
+    return openAdopted(fd, { local: givenLocal, remote, segmentation, policy, onPeerError }, settings);
   const socket = new UdpSocket(isIpv6 ? 'ipv6' : local.tag, { policy, segmentation });
   const resources: Disposable[] = [socket];
   try {
@@ -95,20 +97,22 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   }
 }
 
+/** The options beside those of the system, read and checked. */
+interface Given extends Pick<OpenUdpOptions, 'segmentation' | 'onPeerError'> {
+  local: IpSocketAddress | undefined;
+  remote: IpSocketAddress | undefined;
+  policy: Policy | undefined;
+}
+
 /** As `openUdp`, of a descriptor that is open. */
-function openAdopted(
-  fd: number,
-  options: OpenUdpOptions,
-  settings: ReturnType<typeof encodeSettings>,
-  policy: Policy | undefined,
-): OpenUdp {
+function openAdopted(fd: number, given: Given, settings: ReturnType<typeof encodeSettings>): OpenUdp {
+  const { local, remote, segmentation, policy, onPeerError } = given;
   if (!(Number.isInteger(fd) && fd >= 0 && fd < 2 ** 31))
     throw new TypeError(`openUdp(), fd: it takes the number of an open descriptor, got ${show(fd)}`);
-  const [local, remote] = [toAddress(options.local), toAddress(options.remote)];
   const adopted = Descriptor.adopt('openUdp(), fd', fd);
   try {
     const family = adopted.family === 4 ? 'ipv4' : 'ipv6';
-    const socket = new UdpSocket(family, { policy, segmentation: options.segmentation, adopted });
+    const socket = new UdpSocket(family, { policy, segmentation, adopted });
     if (socket.isBound && local !== undefined) {
       throw new SocketError(
         'invalid-state',
@@ -116,7 +120,7 @@ function openAdopted(
       );
     }
     applySettings('openUdp()', adopted, settings);
-    if (options.onPeerError !== undefined) hearPeerErrors('openUdp(), onPeerError', adopted, options.onPeerError);
+    if (onPeerError !== undefined) hearPeerErrors('openUdp(), onPeerError', adopted, onPeerError);
     if (!socket.isBound) {
       socket.startBind(local ?? unspecified(family));
       socket.finishBind();
@@ -174,7 +178,7 @@ function checkOptions(where: string, options: unknown, others: readonly string[]
   if (typeof options !== 'object' || options === null) {
     throw new TypeError(`${where} takes options, got ${show(options)}: write { remote: '127.0.0.1:53' }`);
   }
-  checkNames(where, options, others);
+  checkOptionNames(where, options, others);
 }
 
 /** The address as plain data, which answers the same each time. */

@@ -6,6 +6,7 @@ import { native, OPTION, READABLE, WRITABLE } from '../native/native.js';
 import { forsake } from '../readiness/readiness.js';
 import {
   decodeAddress,
+  encodeAddress,
   formatSocketAddress,
   type IpAddressFamily,
   type IpSocketAddress,
@@ -103,7 +104,18 @@ export abstract class Socket implements Disposable {
   protected destinationOf(remote: Slot | undefined): Destination {
     const permits = this.#permits('send');
     const { family, dualStack } = this.descriptor;
-    return { family, dualStack, remote, permits, ...(permits && { permitted: newSlot() }) };
+    if (permits === undefined) return { family, dualStack, remote, permits };
+    return { family, dualStack, remote, permits, permitted: newSlot(), permitsSource: (at) => this.#permitsSource(at) };
+  }
+
+  /** A socket that is bound to all addresses may send from each; else a rule says so, of the port that the socket has. */
+  #permitsSource(source: IpSocketAddress): boolean {
+    const local = this.descriptor.localAddress();
+    const slot = encodeAddress(source);
+    slot[1] = local[1]!;
+    return (
+      local.subarray(2, 6).every((word) => word === 0) || this.policy?.allows('bind', decodeAddress(slot)) !== false
+    );
   }
 
   /** @internal Whom the socket hears: that peer, or whomever the policy lets in. */

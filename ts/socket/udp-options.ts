@@ -3,6 +3,7 @@ import type { Descriptor } from '../native/descriptor.js';
 import { native, OPTION, systemFacts } from '../native/native.js';
 import { show } from '../rules/address.js';
 import { interfaceIndex } from '../rules/interface.js';
+import { checkNames } from '../rules/names.js';
 
 /** Options that only a socket that is about to be opened takes: what is bound keeps them. */
 export interface FixedUdpOptions {
@@ -199,39 +200,8 @@ const ALIASES: Record<string, string> = {
 };
 
 /** Throws TypeError for an option that is none of `others` or of the above: it names the nearest that is one. */
-export function checkNames(where: string, options: object, others: readonly string[]): void {
-  const known = [...others, ...NAMES];
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue;
-    const alias = Object.hasOwn(ALIASES, name.toLowerCase()) ? ALIASES[name.toLowerCase()] : undefined;
-    const nearest = alias ?? nearestOf(name, known);
-    throw new TypeError(`${where} has no option ${show(name)}: did you mean ${nearest}? It has ${known.join(', ')}`);
-  }
-}
-
-/** The name that begins as this one does, where there is one; else that with the least changes of one letter. */
-function nearestOf(name: string, known: readonly string[]): string {
-  const text = name.slice(0, 40).toLowerCase();
-  const distances = known.map((other) => {
-    const word = other.toLowerCase();
-    const isBeginning = text.length > 2 && (word.startsWith(text) || text.startsWith(word));
-    return isBeginning ? 0 : distance(text, word);
-  });
-  return known[distances.indexOf(Math.min(...distances))]!;
-}
-
-/** How many letters are to be added, left out or exchanged (Levenshtein). */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const exchanged = row[j - 1]! + Number(a[i - 1] !== b[j - 1]);
-      next.push(Math.min(exchanged, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+export function checkOptionNames(where: string, options: object, others: readonly string[]): void {
+  checkNames(where, options, [...others, ...NAMES], ALIASES);
 }
 
 /** The options as the addon takes them. Throws TypeError or SocketError `invalid-argument` for a value that is none. */

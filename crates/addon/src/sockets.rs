@@ -53,12 +53,17 @@ pub fn adopt(env: Env, descriptor: Argument) -> Result<i32> {
 }
 
 /// Takes over a UDP socket of IPv4 or IPv6 that the process has open as `descriptor`: closing the handle closes it. Its handle;
-/// where it is another thing, an error number, and the descriptor stays its owner's.
+/// where it is another thing, or a socket of this thread has it already (EEXIST), an error number, and the descriptor stays its owner's.
 #[napi(catch_unwind, ts_args_type = "descriptor: number")]
 pub fn take_over(env: Env, descriptor: Argument) -> Result<i32> {
     let descriptor = descriptor.integer_in("descriptor", 0, i32::MAX)?;
     #[cfg(unix)]
     {
+        // Two owners would close it under each other.
+        let has_it = |open: &Open| std::os::fd::AsRawFd::as_raw_fd(open.socket.as_socket()) == descriptor;
+        if Thread::of(&env)?.sockets().slab.values().any(has_it) {
+            return Ok(-sys::EXISTS);
+        }
         // SAFETY: the caller gives the descriptor away. Where it is none that is open, or another thing, the calls on it fail,
         // and it is given back unclosed.
         let socket = unsafe { <Socket as std::os::fd::FromRawFd>::from_raw_fd(descriptor) };

@@ -182,6 +182,9 @@ pub(super) use libc as number;
 /// What an unknown failure is called.
 pub const UNKNOWN: i32 = libc::EIO;
 
+/// The error number of what is there already.
+pub const EXISTS: i32 = libc::EEXIST;
+
 /// A signal came: the call is to be made again.
 pub const INTERRUPTED: i32 = libc::EINTR;
 
