@@ -89,10 +89,9 @@ describe('send of a long text', () => {
   test.skipIf(noHeapLimit)('takes no more memory the more lines a file has', async () => {
     const lines = 1_500_000;
     const file = fileOf('twenty bytes a line\n'.repeat(lines));
-    const command = new Command(['compare', file], { flags: SMALL_HEAP });
+    const command = new Command(['send', file, '--to', sink()], { flags: SMALL_HEAP });
     expect(await command.end()).toBe(0);
     expect(command.summary['accepted']).toBe('1,500,000 datagrams, 28,500,000 bytes');
-    expect(command.summary['lost']).toBe('0');
   });
 
   test.skipIf(noHeapLimit)('takes no more memory the more empty lines standard input has', async () => {

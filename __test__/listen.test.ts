@@ -188,7 +188,7 @@ describe('wasi-udp listen', () => {
     [['0', '--group', '127.0.0.1'], /a group is of 224.0.0.0\/4/],
     [['0', '--interface', 'none0'], /"none0"/],
     [['127.0.0.1:0', '--count', '0'], /It takes a whole number from 1/],
-    [[], /missing required argument/],
+    [[], /^wasi-udp: missing required argument '\[HOST:\]PORT': see wasi-udp listen --help\n$/],
   ])('wrong usage, exit code 2: %j', async (args, message) => {
     const { code, stdout, stderr } = await run([...RUNTIME, MAIN, 'listen', ...args]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -202,15 +202,15 @@ describe('wasi-udp run without what it needs', () => {
   it.each([
     [{}, '@bytecodealliance/jco is not there, @bytecodealliance/preview2-shim is not there'],
     [{ jco: '1.35.0' }, '@bytecodealliance/preview2-shim is not there'],
-    [{ jco: '1.34.9', 'preview2-shim': '0.26.1' }, '@bytecodealliance/jco 1.34.9'],
-    [{ jco: '1.36.0', 'preview2-shim': '0.27.0' }, '@bytecodealliance/preview2-shim 0.27.0'],
+    [{ jco: '1.34.9', 'preview2-shim': '0.26.1' }, '@bytecodealliance/jco is here of version 1.34.9'],
+    [{ jco: '1.36.0', 'preview2-shim': '0.27.0' }, '@bytecodealliance/preview2-shim is here of version 0.27.0'],
   ])('%j: exit code 2, one line: what it needs, what there is, what to install', async (versions, found) => {
     install(versions);
     const { code, stdout, stderr } = await run([...RUNTIME, path.join(own, 'dist/cli/main.js'), 'run', 'x.wasm']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
       'wasi-udp: run needs @bytecodealliance/jco ^1.35.0 and @bytecodealliance/preview2-shim ^0.26.1 beside wasi-udp, ' +
-        `found ${found}: npm install @bytecodealliance/jco@1.35 @bytecodealliance/preview2-shim@0.26\n`,
+        `and ${found}: npm install @bytecodealliance/jco@1.35 @bytecodealliance/preview2-shim@0.26\n`,
     );
   });
 

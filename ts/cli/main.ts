@@ -20,11 +20,18 @@ async function main(): Promise<void> {
           `${text
             .trim()
             .replace(/^error: /, 'wasi-udp: ')
+            .replace(/^(.*missing required argument .*|.*unknown option '[^']*')$/, `$1: see ${helpOf(command)}`)
             .replace(/\n/g, ' ')}\n`,
         ),
     });
   }
   await program.parseAsync();
+}
+
+/** What prints the help of a command. */
+function helpOf(command: Command): string {
+  const { parent } = command;
+  return `${parent === null ? '' : `${parent.name()} `}${command.name()} --help`;
 }
 
 guardOutputs();

@@ -29,10 +29,13 @@ export function requireShimOf03(component: string): void {
 function requirePackages(who: string, names: string[]): void {
   const wrong = names.filter((name) => !fits(versionOf(name), RANGES[name]!));
   if (wrong.length === 0) return;
-  const found = wrong.map((name) => `${name} ${versionOf(name) ?? 'is not there'}`).join(', ');
+  const found = wrong
+    .map((name) => [name, versionOf(name)] as const)
+    .map(([name, version]) => `${name} is ${version === undefined ? 'not there' : `here of version ${version}`}`)
+    .join(', ');
   const needed = names.map((name) => `${name} ${RANGES[name]}`).join(' and ');
   const command = `npm install ${names.map((name) => `${name}@${RANGES[name]!.replace(/^\^|\.\d+$/g, '')}`).join(' ')}`;
-  throw new UsageError(`${who} needs ${needed} beside wasi-udp, found ${found}: ${command}`);
+  throw new UsageError(`${who} needs ${needed} beside wasi-udp, and ${found}: ${command}`);
 }
 
 /** The version of a package, as this one would import it; undefined where it is not there. */
