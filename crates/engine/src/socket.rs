@@ -9,7 +9,7 @@ use crate::outgoing::{Kernel, Outgoing, RunScratch, Statistics, Taken};
 use crate::reports::{OwnedReport, Reports};
 use crate::runs::Run;
 use crate::sys::{self, MESSAGE_BYTES, Messages, PollItem, Received};
-use crate::table::{Batch, ReceivedTable};
+use crate::table::{Batch, ReceivedTable, datagrams};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;
 use std::env;
@@ -346,15 +346,12 @@ impl UdpSocket {
             let most = kept.messages_for(table.room(), room.len());
             let mut segments = 0;
             let mut received = |message, told: Option<Ancillary>| {
-                let parts = datagrams(message);
-                segments = segments.max(parts.len());
-                for datagram in parts {
-                    if table.room() > 0 {
-                        table.push(used + datagram.offset, datagram.length, datagram.source, told.as_ref());
-                    } else {
-                        kept.datagrams.push_back(datagram);
-                        kept.ancillary.extend(told);
-                    }
+                let Received { offset, length, segment, source } = message;
+                segments = segments.max(datagrams(length, segment));
+                let pushed = table.push_all(used + offset, length, segment, source, told.as_ref());
+                for datagram in parts(message).skip(pushed) {
+                    kept.datagrams.push_back(datagram);
+                    kept.ancillary.extend(told);
                 }
             };
             let tells = *tells != 0;
@@ -471,13 +468,11 @@ fn other_error(socket: &Socket, connected: bool, told: Option<Errno>) -> Option<
 }
 
 /// The datagrams of a message, in order.
-fn datagrams(message: Received) -> impl ExactSizeIterator<Item = Received> {
+fn parts(message: Received) -> impl Iterator<Item = Received> {
     let Received { offset, length, segment, source } = message;
-    let step = segment.max(1);
-    let count = length.div_ceil(step).max(1);
-    (0..count).map(move |index| {
-        let start = index * step;
-        let length = step.min(length - start);
+    (0..datagrams(length, segment)).map(move |index| {
+        let start = index * segment;
+        let length = segment.min(length - start);
         Received { offset: offset + start, length, segment: length, source }
     })
 }

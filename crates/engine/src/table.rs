@@ -338,10 +338,28 @@ impl<'a> ReceivedTable<'a> {
         self.entries.len() - self.count
     }
 
-    /// Writes an entry; datagrams of one source, and of one record, in a row share a slot. The caller has seen to the room. An
-    /// IPv4 source that an IPv6 socket names is told as what it is.
+    /// Writes the entry of a datagram. The caller has seen to the room.
     #[inline]
     pub fn push(&mut self, offset: usize, length: usize, source: SocketAddr, ancillary: Option<&Ancillary>) {
+        self.push_all(offset, length, length, source, ancillary);
+    }
+
+    /// Writes the entries of the first datagrams of a message, each of `segment` bytes but the last, as many as there is room for;
+    /// how many. Datagrams of one source, and of one record, in a row share a slot. An IPv4 source that an IPv6 socket names is
+    /// told as what it is.
+    #[inline]
+    pub fn push_all(
+        &mut self,
+        offset: usize,
+        length: usize,
+        segment: usize,
+        source: SocketAddr,
+        ancillary: Option<&Ancillary>,
+    ) -> usize {
+        let count = datagrams(length, segment).min(self.room());
+        if count == 0 {
+            return 0;
+        }
         if self.last != Some(source) || ancillary != self.last_ancillary.as_ref() {
             self.slots[self.addresses] = write_slot(unmapped(source));
             if let Some(ancillary) = ancillary {
@@ -351,12 +369,29 @@ impl<'a> ReceivedTable<'a> {
             self.last = Some(source);
             self.last_ancillary = ancillary.copied();
         }
-        let entry = &mut self.entries[self.count];
-        for (word, value) in entry.as_chunks_mut().0.iter_mut().zip([offset, length, self.addresses - 1, 1]) {
-            *word = (value as u32).to_ne_bytes();
+        let address = (self.addresses - 1) as u32;
+        let (mut start, end) = (offset, offset + length);
+        for entry in &mut self.entries[self.count..self.count + count] {
+            let size = segment.min(end - start);
+            *entry = write_entry(Entry { offset: start as u32, length: size as u32, address, count: 1 });
+            start += size;
         }
-        self.count += 1;
+        self.count += count;
+        count
     }
+}
+
+/// The datagrams of a message of so many bytes, each of `segment` bytes but the last. One of no bytes is a datagram as well.
+pub fn datagrams(length: usize, segment: usize) -> usize {
+    length.div_ceil(segment.max(1)).max(1)
+}
+
+fn write_entry(Entry { offset, length, address, count }: Entry) -> [u8; ENTRY_BYTES] {
+    let mut bytes = [0; ENTRY_BYTES];
+    for (word, value) in bytes.as_chunks_mut().0.iter_mut().zip([offset, length, address, count]) {
+        *word = value.to_ne_bytes();
+    }
+    bytes
 }
 
 fn read_entry(bytes: &[u8; ENTRY_BYTES]) -> Entry {
