@@ -405,6 +405,22 @@ describe('send', () => {
     await new Promise((resolve) => socket.send('a', portOf(receiver), resolve));
     await new Promise((resolve) => socket.send('a', portOf(receiver), 'localhost', resolve));
   });
+  same('an own lookup may answer at once', async (dgram, log) => {
+    const lookup = (_: string, __: unknown, callback: (error: null, address: string, family: number) => void) =>
+      callback(null, '127.0.0.1', 4);
+    const receiver = await bound(dgram);
+    const socket = dgram.createSocket({ type: 'udp4', lookup: lookup as never });
+    watch(socket, log);
+    receiver.on('message', (message) => log.push(String(message)));
+    for (const text of ['a', 'b']) socket.send(text, portOf(receiver), '127.0.0.1', () => log.push(`sent ${text}`));
+    log.push('returned');
+    await quiet();
+    const connected = dgram.createSocket({ type: 'udp4', lookup: lookup as never });
+    watch(connected, log);
+    connected.connect(portOf(receiver), '127.0.0.1', () => log.push('callback'));
+    log.push('returned');
+    await quiet();
+  });
   same('counts what waits', async (dgram, log) => {
     const socket = dgram.createSocket('udp4');
     log.push(socket.getSendQueueSize(), socket.getSendQueueCount());

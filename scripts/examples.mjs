@@ -4,7 +4,7 @@
  * Exit code 1 where an example does not do what it says.
  */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { guests } from './guests.mjs';
 import { componentize, MINIMUM_NODE, pythonGuests } from './python.mjs';
 import { programOf, runtime } from './runtimes.mjs';
+import { install, Missing, PATHS, startDnsmasq, startSyslog, stop, until } from './servers.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasi-udp-examples-'));
@@ -60,7 +61,7 @@ async function dns() {
 async function syslog() {
   const lines = Array.from({ length: 20_000 }, (_, i) => `line ${i} of the replay${' and more'.repeat(i % 7)}`);
   fs.writeFileSync(at('app.log'), `${lines.join('\n')}\n`);
-  const server = await startSyslog();
+  const server = await startSyslog(folder);
   try {
     const { stderr } = await example('syslog.mjs', [at('app.log'), server.address, '10000']);
     assert.deepEqual(await server.received(lines), lines);
@@ -156,7 +157,7 @@ async function log() {
   const component = await guest('log');
   const lines = Array.from({ length: 2000 }, (_, i) => `line ${i} of 0.3${' and more'.repeat(i % 7)}`);
   fs.writeFileSync(at('guest.log'), lines.map((line) => `${line}\n`).join(''));
-  const server = await startSyslog();
+  const server = await startSyslog(folder);
   const command = (...rules) =>
     run(node, [MAIN, 'run', component, '--allow-bind', '0.0.0.0:0', ...rules, '--', '127.0.0.1', String(server.port)], {
       input: at('guest.log'),
@@ -195,7 +196,7 @@ async function python() {
   const lines = Array.from({ length: 10_000 }, (_, i) => `line ${i} of Python${' and more'.repeat(i % 7)}`);
   fs.writeFileSync(at('python.log'), `${lines.join('\n')}\n`);
   const names = await startDnsmasq('--address=/log.example.test/127.0.0.1');
-  const server = await startSyslog().catch(async (error) => {
+  const server = await startSyslog(folder).catch(async (error) => {
     await stop(names.child);
     throw error;
   });
@@ -227,40 +228,6 @@ function pythonGuest() {
   } catch (error) {
     throw new Missing(error.message);
   }
-}
-
-/** dnsmasq, which answers from these options alone. */
-async function startDnsmasq(...options) {
-  install('dnsmasq', 'dnsmasq-base');
-  const port = await freePort();
-  const child = await start('dnsmasq', [
-    ...['--keep-in-foreground', '--conf-file=/dev/null', '--pid-file', '--no-resolv', '--no-hosts'],
-    ...['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${port}`, '--user=root'],
-    ...options,
-  ]);
-  return { child, address: `127.0.0.1:${port}` };
-}
-
-/** rsyslogd, which writes each message to a file as a line; `received(lines)` waits until that many are there. */
-async function startSyslog() {
-  install('rsyslogd', 'rsyslog');
-  const port = await freePort();
-  const log = at(`received-${port}.log`);
-  fs.writeFileSync(
-    at('rsyslog.conf'),
-    `module(load="imudp")
-     input(type="imudp" address="127.0.0.1" port="${port}" rcvbufSize="4m")
-     template(name="message" type="string" string="%msg%\\n")
-     action(type="omfile" file="${log}" template="message")
-    `,
-  );
-  const child = await start('rsyslogd', ['-n', '-f', at('rsyslog.conf'), '-i', at('rsyslog.pid')]);
-  const seen = () => (fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').slice(0, -1) : []);
-  const received = async ({ length }) => {
-    await until(() => seen().length >= length);
-    return seen();
-  };
-  return { child, port, address: `127.0.0.1:${port}`, received };
 }
 
 /** Namespaces of a network and of a host's name, as if they were another machine. What runs there is among `children`. */
@@ -359,47 +326,6 @@ function run(file, args, { input = '/dev/null' } = {}) {
   child.stdout.on('data', (chunk) => (stdout += chunk));
   child.stderr.on('data', (chunk) => (stderr += chunk));
   return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
-}
-
-/** Starts a server, and waits until it has had time to bind or to fail. */
-async function start(file, args) {
-  const child = spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, PATH: PATHS } });
-  await Promise.race([sleep(1000), once(child, 'exit')]);
-  assert.equal(child.exitCode, null, `${file} did not start`);
-  return child;
-}
-
-async function stop(child) {
-  child.kill();
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-}
-
-/** A port of 127.0.0.1 that was free a moment ago. */
-async function freePort() {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
-}
-
-async function until(condition) {
-  for (let i = 0; i < 100 && !condition(); i++) await sleep(100);
-}
-
-/** What an example needs is not here, and cannot be installed: it is left out. */
-class Missing extends Error {}
-
-/** Servers are not on everybody's PATH. */
-const PATHS = `${process.env.PATH}:/usr/sbin:/sbin`;
-
-function install(command, packageName) {
-  const isThere = () => spawnSync('sh', ['-c', `command -v ${command}`], { env: { PATH: PATHS } }).status === 0;
-  if (isThere()) return;
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', ['update', '-qq'], { env });
-  spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', packageName], { env, stdio: 'inherit' });
-  if (!isThere()) throw new Missing(`needs ${command}: install it (on Debian the package ${packageName})`);
 }
 
 try {

@@ -622,11 +622,12 @@ const methods = {
     const state = stateOf(this);
     const request = readSend(state.connectState === Connect.Connected, message, a, b, c, d, e);
     if (state.endpoint.isClosed) throw notRunning();
+    if (state.bindState === Bind.Unbound) this.bind({ port: 0, exclusive: true });
+    // A lookup that answers at once has bound it by now.
     if (state.bindState === Bind.Bound) {
       sendNow(this, state, request);
       return;
     }
-    if (state.bindState === Bind.Unbound) this.bind({ port: 0, exclusive: true });
     const { data } = request;
     const kept = typeof data === 'string' ? data : Buffer.from(data);
     afterBind(this, () => {
