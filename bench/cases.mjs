@@ -32,14 +32,15 @@ function sendersOf({ mode }) {
 }
 
 /** A case of single datagrams, 256 in each turn of the event loop; `send` is the same as a list, once a turn. */
-function single({ size, gro = false }) {
-  const name = `one at a time, ${size} B, 256 a turn, ${gro ? 'GRO' : 'plain'}`;
-  const senders = ['send-one', 'queue', 'dgram-quiet', 'send', 'sendto', 'segment'];
+function single({ size, gro = false, destinations = 1 }) {
+  const where = destinations === 1 ? [] : [`${destinations} destinations`];
+  const name = ['one at a time', `${size} B`, '256 a turn', ...where, gro ? 'GRO' : 'plain'].join(', ');
+  const senders = ['send-one', 'queue', 'own-dgram', 'dgram-quiet', 'send', 'sendto', 'segment'];
   const load = {
     sizes: [size],
     batch: 256,
     connected: false,
-    destinations: 1,
+    destinations,
     family: 4,
     gro,
     link: 'lo',
@@ -51,10 +52,15 @@ function single({ size, gro = false }) {
 /** The case of one datagram where nothing else is to do: how long until it arrives. */
 function idle({ size }) {
   const load = { sizes: [size], batch: 1, connected: false, link: 'lo' };
-  return { kind: 'idle', name: `one at a time, ${size} B, idle`, senders: ['send-one', 'queue', 'dgram-quiet'], load };
+  return {
+    kind: 'idle',
+    name: `one at a time, ${size} B, idle`,
+    senders: ['send-one', 'queue', 'own-dgram', 'dgram-quiet'],
+    load,
+  };
 }
 
-const SERVERS = ['list', 'queue', 'dgram', 'bun', 'epoll'];
+const SERVERS = ['list', 'queue', 'own-dgram', 'dgram', 'bun', 'epoll'];
 
 /** A case of request and response: `rate` queries a second, or `depth` at a time, of 64 bytes from eight sockets. */
 function echo({ rate, depth }) {
@@ -80,7 +86,7 @@ const coresSink = { kind: 'sink', name: 'cores, sink of 64 B', servers: ['sink-1
 /** A case of receiving: how a burst, which fits into the default limit of a receive buffer, is sent, and read. */
 function receiving({ size, runs }) {
   const name = `receive ${size} B, burst 128, ${runs ? 'sent as runs' : 'sent one by one'}`;
-  const receivers = ['receive', 'receiveInto', 'dgram', 'recvmmsg', 'recvmmsg-gro'];
+  const receivers = ['receive', 'receiveInto', 'own-dgram', 'dgram', 'recvmmsg', 'recvmmsg-gro'];
   return { kind: 'receive', name, receivers, size, burst: 128, sender: runs ? 'segment' : 'sendmmsg' };
 }
 
@@ -161,6 +167,7 @@ const echoCalls = { ...echo({ rate: 500 }), kind: 'calls', name: 'echo, system c
 
 const single64 = single({ size: 64 });
 const singleGro64 = single({ size: 64, gro: true });
+const singleSixteen64 = single({ size: 64, destinations: 16 });
 const idle64 = idle({ size: 64 });
 
 const plain64 = sending({ size: 64, batch: 256 });
@@ -211,7 +218,17 @@ export const HEADLINE = [
   ...Object.values(echoAt),
   ...Object.values(echoDeep),
   ...[coresEcho, coresSink],
-  ...[echoCalls, single64, singleGro64, idle64, guestSingle, guestSingleGro, guestRunsSingly, guestPlainlySingly],
+  ...[
+    echoCalls,
+    single64,
+    singleGro64,
+    singleSixteen64,
+    idle64,
+    guestSingle,
+    guestSingleGro,
+    guestRunsSingly,
+    guestPlainlySingly,
+  ],
   ...[plain64, plain1200, gro64, gro1200, sixteen64, sixteen1200, random, batchOfOne],
   ...[runs64, runs1200, plainly64, plainly1200],
   ...[routedPlain, routedGro, toldRuns, toldPlainly],
@@ -265,6 +282,11 @@ export const TARGETS = [
   [single64, 'queue', 'send', 0.85],
   [singleGro64, 'queue', 'dgram-quiet', 40],
   [singleGro64, 'queue', 'send', 0.85],
+  ...Object.values(echoAt).map((one) => [row(one, 'CPU'), 'own-dgram', 'dgram', 1]),
+  [single64, 'own-dgram', 'dgram-quiet', 5],
+  [singleSixteen64, 'own-dgram', 'dgram-quiet', 1.5],
+  [runs64, 'own-dgram', 'dgram', 3],
+  [runs1200, 'own-dgram', 'dgram', 3],
   [guestSingle, 'guest', 'sendto', 1 / 1.15],
   [guestSingle, 'guest-write-behind', 'guest', 5],
   [plain64, 'send', 'dgram', 10],

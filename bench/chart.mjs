@@ -13,6 +13,7 @@ const LABELS = {
   send: 'wasi-udp: send, lists',
   writer: 'wasi-udp: writer',
   queue: 'wasi-udp: queue',
+  'own-dgram': 'wasi-udp/dgram',
 };
 const OURS = ['send', 'writer', 'queue'];
 

@@ -41,29 +41,38 @@ const kinds = {
   },
 
   async dgram() {
-    const { createSocket } = await import('node:dgram');
-    const socket = createSocket({ type: 'udp4', recvBufferSize: BUFFER });
-    let count = 0;
-    let wanted = Number.POSITIVE_INFINITY;
-    let done = () => {};
-    socket.on('message', () => {
-      if (++count === wanted) done();
-    });
-    await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
-    return {
-      port: socket.address().port,
-      async read(number) {
-        count = 0;
-        wanted = number;
-        const given = new Promise((resolve) => {
-          done = resolve;
-        });
-        await Promise.race([given, sleep(1000, undefined, { ref: false })]);
-        return count;
-      },
-    };
+    return hearBy(await import('node:dgram'));
+  },
+
+  /** The same program on wasi-udp/dgram. */
+  async 'own-dgram'() {
+    return hearBy(await import('../dist/dgram/index.js'));
   },
 };
+
+/** A handler of messages that counts them. */
+async function hearBy({ createSocket }) {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: BUFFER });
+  let count = 0;
+  let wanted = Number.POSITIVE_INFINITY;
+  let done = () => {};
+  socket.on('message', () => {
+    if (++count === wanted) done();
+  });
+  await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  return {
+    port: socket.address().port,
+    async read(number) {
+      count = 0;
+      wanted = number;
+      const given = new Promise((resolve) => {
+        done = resolve;
+      });
+      await Promise.race([given, sleep(1000, undefined, { ref: false })]);
+      return count;
+    },
+  };
+}
 
 async function open(options) {
   const { openUdp } = await import('../dist/index.js');

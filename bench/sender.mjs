@@ -126,22 +126,13 @@ const kinds = {
       });
   },
 
-  /** Without callbacks; what the kernel has no room for waits in libuv, and so does this. */
   async 'dgram-quiet'() {
-    const { createSocket } = await import('node:dgram');
-    const socket = createSocket(isIpv6 ? 'udp6' : 'udp4');
-    await new Promise((resolve) => socket.bind(0, resolve));
-    const room = async () => {
-      while (socket.getSendQueueCount() > 0) await nextTurn();
-      return batch;
-    };
-    return () => {
-      for (let i = 0; i < batch; i++) {
-        const { port, host } = destination(i);
-        socket.send(datas[i], port, host);
-      }
-      return socket.getSendQueueCount() > 0 ? room() : batch;
-    };
+    return quiet(await import('node:dgram'));
+  },
+
+  /** The same of wasi-udp/dgram. */
+  async 'own-dgram'() {
+    return quiet(await ownDgram());
   },
 
   async 'bun-sendMany'() {
@@ -165,6 +156,32 @@ const kinds = {
     };
   },
 };
+
+/** Ours in place of node:dgram. */
+async function ownDgram() {
+  try {
+    return await import('../dist/dgram/index.js');
+  } catch {
+    return notBuilt('wasi-udp/dgram');
+  }
+}
+
+/** Sends without callbacks; what the kernel has no room for waits in the socket, and so does this. */
+async function quiet({ createSocket }) {
+  const socket = createSocket(isIpv6 ? 'udp6' : 'udp4');
+  await new Promise((resolve) => socket.bind(0, resolve));
+  const room = async () => {
+    while (socket.getSendQueueCount() > 0) await nextTurn();
+    return batch;
+  };
+  return () => {
+    for (let i = 0; i < batch; i++) {
+      const { port, host } = destination(i);
+      socket.send(datas[i], port, host);
+    }
+    return socket.getSendQueueCount() > 0 ? room() : batch;
+  };
+}
 
 /** Our socket, and the addresses that its datagrams name: none where it is connected. */
 async function open() {

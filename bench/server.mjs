@@ -36,11 +36,12 @@ const kinds = {
   },
 
   async dgram() {
-    const { createSocket } = await import('node:dgram');
-    const socket = createSocket('udp4');
-    socket.on('message', (data, { port, address }) => socket.send(data, port, address));
-    await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
-    return socket.address().port;
+    return answerBy(await import('node:dgram'));
+  },
+
+  /** The same program on wasi-udp/dgram. */
+  async 'own-dgram'() {
+    return answerBy(await import('../dist/dgram/index.js').catch(() => notBuilt('wasi-udp/dgram')));
   },
 
   async bun() {
@@ -69,6 +70,13 @@ async function work({ kind, local, received }) {
     if (kind === 'sink') Atomics.add(received, 0, BigInt(batch.length));
     else for (const { data, remoteAddress } of batch) queue.send(data, remoteAddress);
   }
+}
+
+async function answerBy({ createSocket }) {
+  const socket = createSocket('udp4');
+  socket.on('message', (data, { port, address }) => socket.send(data, port, address));
+  await new Promise((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  return socket.address().port;
 }
 
 async function open(options = { local: '127.0.0.1:0' }) {

@@ -47,7 +47,9 @@ try {
   const dnsmasq = await attempt(() => startDnsmasq('--synth-domain=example.test,10.1.0.0/16,host-'));
   facts.syslog = syslog.port;
   facts.dns = Number(dnsmasq.address?.split(':')[1]);
-  const needs = { 'winston-syslog': syslog, 'dns-socket': dnsmasq, dns2: dnsmasq };
+  const network =
+    spawnSync('unshare', ['--net', 'ip', 'link']).status === 0 ? {} : { missing: 'needs network namespaces' };
+  const needs = { 'multicast-dns': network, 'winston-syslog': syslog, 'dns-socket': dnsmasq, dns2: dnsmasq };
   for (const [name, ways] of Object.entries(PACKAGES)) {
     for (const way of ways) await report(name, way, facts, needs[name]);
   }
