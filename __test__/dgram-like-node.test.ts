@@ -96,7 +96,7 @@ async function bound(dgram: Dgram, options: nodeDgram.SocketOptions | 'udp4' = '
 }
 
 const portOf = (socket: nodeDgram.Socket) => socket.address().port;
-const quiet = () => sleep(30);
+const quiet = () => sleep(100);
 
 describe('createSocket', () => {
   const types: unknown[] = [undefined, null, 'udp', 'UDP4', 4, {}, { type: 'x' }, [], Symbol('udp4'), { type: null }];
@@ -411,10 +411,12 @@ describe('send', () => {
     const receiver = await bound(dgram);
     const socket = dgram.createSocket({ type: 'udp4', lookup: lookup as never });
     watch(socket, log);
-    receiver.on('message', (message) => log.push(String(message)));
+    const heard: string[] = [];
+    receiver.on('message', (message) => heard.push(String(message)));
     for (const text of ['a', 'b']) socket.send(text, portOf(receiver), '127.0.0.1', () => log.push(`sent ${text}`));
     log.push('returned');
     await quiet();
+    log.push(heard.join());
     const connected = dgram.createSocket({ type: 'udp4', lookup: lookup as never });
     watch(connected, log);
     connected.connect(portOf(receiver), '127.0.0.1', () => log.push('callback'));
@@ -725,7 +727,7 @@ describe('messages', () => {
     const socket = await context.run('socket', () => bound(dgram));
     const heard = new Promise<void>((resolve) => {
       context.run('listener', () =>
-        socket.on('message', () => {
+        socket.once('message', () => {
           log.push(context.getStore());
           resolve();
         }),

@@ -1,13 +1,13 @@
 import { setImmediate } from 'node:timers';
 import { IncomingBatch } from '../batch/incoming-batch.js';
 import { Descriptor } from '../native/descriptor.js';
-import { LAYOUT, newSlot, type Slot, slotBytes } from '../native/layout.js';
+import { LAYOUT, newSlot, SLOT_WORDS, type Slot, slotBytes } from '../native/layout.js';
 import { type Family, native, OPTION, READABLE } from '../native/native.js';
 import { awaitEvent, inSteps, keepAlive } from '../readiness/readiness.js';
 import type { IpSocketAddress } from '../rules/address.js';
 import type { DatagramQueue, SendCallback } from '../socket/datagram-queue.js';
 import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
-import { infoOf } from './addresses.js';
+import { infoOf, textOf } from './addresses.js';
 import { type SystemError, systemErrorOf, systemErrorOfAnswer, systemErrorOfRefusal } from './errors.js';
 import { interfaceOf, type Membership, setMembership } from './memberships.js';
 
@@ -40,9 +40,6 @@ const UNLIMITED = { maxDatagrams: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_
 
 /** Batches that no endpoint reads from now. */
 const spare: IncomingBatch[] = [];
-/** Bun and Deno run ticks and microtasks once behind all callbacks of an event. */
-const RUNS_STEPS = process.versions['bun'] === undefined && process.versions['deno'] === undefined;
-
 const { set } = Uint8Array.prototype;
 const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 
@@ -315,8 +312,8 @@ export class Endpoint {
       this.#hearer.message(data, remote);
       return next < count;
     };
-    if (count > 1 && !(RUNS_STEPS && inSteps(descriptor, step))) {
-      // No event is reported, but a promise resolved: immediates have ticks and microtasks between them as well.
+    if (count > 1 && !inSteps(descriptor, step)) {
+      // Immediates have ticks and microtasks between them as well.
       for (let index = 0; index < count; index++) setImmediate(step);
       return;
     }
@@ -324,8 +321,9 @@ export class Endpoint {
   }
 
   #remoteOf({ entries, slots }: IncomingBatch, index: number, size: number): RemoteInfo {
-    const { address, family, port } = infoOf(slots, this.family, entries[index * ENTRY_WORDS + 2]!);
-    return { address, family, port, size };
+    const slot = entries[index * ENTRY_WORDS + 2]!;
+    const family = this.family === 4 ? 'IPv4' : 'IPv6';
+    return { address: textOf(slots, this.family, slot), family, port: slots[slot * SLOT_WORDS + 1]!, size };
   }
 }
 

@@ -54,7 +54,7 @@ export interface Native {
   /**
    * Names the functions that hear of watched sockets. `ready` hears of events, or of an error number, negated, with which the
    * system refused to watch; it answers for which of the events somebody waited. When what it set off has run, `wanted` tells
-   * for which events somebody waits now; with AGAIN added, `ready` is called once more, with no events.
+   * for which events somebody waits now. With AGAIN in an answer, `ready` is called once more, with no events.
    */
   onReady(ready: (socket: number, events: number) => number, wanted: (socket: number) => number): void;
   /**
@@ -86,7 +86,7 @@ export const READABLE = 1;
 export const WRITABLE = 2;
 /** Beside an interest: the process may end though somebody waits. */
 export const QUIET = 4;
-/** In an answer to what is wanted: what the event set off goes on in another call. */
+/** In an answer of either: what the event set off goes on in another call of `ready`. */
 export const AGAIN = 8;
 
 /** Options of `getOption` and `setOption`, by the numbers of `SocketOption` in `crates/engine/src/options.rs`. */

@@ -103,7 +103,7 @@ class Waits {
   report(events: number): number {
     if (this.#step !== undefined) {
       this.#goOn(this.#step);
-      return 0;
+      return this.#step === undefined ? 0 : AGAIN;
     }
     if (events < 0) {
       this.#watched = 0;
@@ -113,7 +113,7 @@ class Waits {
     const heard = events & this.wanted;
     this.#isReporting = true;
     this.#wake(events);
-    return heard;
+    return this.#step === undefined ? heard : heard | AGAIN;
   }
 
   /** Has the report that is going on go on with steps; false where none is. */
@@ -258,11 +258,15 @@ export function atEndOfEvent(descriptor: Descriptor, callback: () => void): bool
 /**
  * Has what a socket's event set off go on in steps, where one is reported now: `step` is called until it answers false, each time
  * as an event handler of the runtime's own, behind the ticks and microtasks of the one before. What it throws is an uncaught
- * exception, and does not end the steps. False, and never, where the socket reports no event.
+ * exception, and does not end the steps. False, and never, where the socket reports no event, or a thread polls.
  */
 export function inSteps(descriptor: Descriptor, step: () => boolean): boolean {
-  return (descriptor.waits as Waits | undefined)?.inSteps(step) ?? false;
+  isStepwise ??= native.features().poller === 'libuv';
+  return isStepwise && ((descriptor.waits as Waits | undefined)?.inSteps(step) ?? false);
 }
+
+/** Whether each call of `ready` is an event of its own. Those of the polling thread come within one, of the runtime's. */
+let isStepwise: boolean | undefined;
 
 /** Says whether waits for the socket, those of now and those to come, keep the process alive. */
 export function keepAlive(descriptor: Descriptor, isKept: boolean): void {

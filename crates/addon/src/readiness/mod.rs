@@ -29,7 +29,7 @@ pub const WRITABLE: i32 = 2;
 /// Beside an interest: whoever waits does not keep the event loop alive.
 pub const QUIET: i32 = 4;
 
-/// In an answer of `wanted`: what the event set off goes on, in another call of `ready`.
+/// In an answer: what the event set off goes on, in another call of `ready`.
 const AGAIN: i32 = 8;
 
 /// What a driver does for one thread.
@@ -137,15 +137,16 @@ impl Listener {
         if self.ready.get().is_null() {
             return nobody;
         }
-        let Some((heard, mut wanted)) = self.step(handle, events, &between) else { return nobody };
+        let Some(first) = self.step(handle, events, &between) else { return nobody };
+        let mut wanted = first.wanted;
         while wanted & AGAIN != 0 {
-            wanted = self.step(handle, 0, &between).map_or(0, |(_, wanted)| wanted);
+            wanted = self.step(handle, 0, &between).map_or(0, |step| step.wanted);
         }
-        Heard { heard, wanted }
+        Heard { heard: first.heard & !AGAIN, wanted }
     }
 
-    /// One call of each function: for which of the events somebody waited, and what is wanted then.
-    fn step(&self, handle: i32, events: i32, between: &impl Fn()) -> Option<(i32, i32)> {
+    /// One call of `ready`, and of `wanted`, which need not be asked where `ready` says that there is more.
+    fn step(&self, handle: i32, events: i32, between: &impl Fn()) -> Option<Heard> {
         // SAFETY: the drivers call this on the environment's own thread, from the event loop, and not after `close`, so the
         // environment and the references are alive. The values live in the scope that is opened here.
         unsafe {
@@ -153,12 +154,12 @@ impl Listener {
             if sys::napi_open_handle_scope(self.env, &mut scope) != sys::Status::napi_ok {
                 return None;
             }
-            let heard = self.tell(handle, events);
-            between();
-            let wanted = self.ask(handle);
-            sys::napi_close_handle_scope(self.env, scope);
             // Where it threw, whatever was waited for is so still.
-            Some((heard.unwrap_or(events), wanted.unwrap_or(0)))
+            let heard = self.tell(handle, events).unwrap_or(events);
+            between();
+            let wanted = if heard & AGAIN == 0 { self.ask(handle).unwrap_or(0) } else { AGAIN };
+            sys::napi_close_handle_scope(self.env, scope);
+            Some(Heard { heard, wanted })
         }
     }
 
