@@ -40,6 +40,12 @@ const UNLIMITED = { maxDatagrams: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_
 
 /** Batches that no endpoint reads from now. */
 const spare: IncomingBatch[] = [];
+const MOST_SPARE = 4;
+
+function putBack(batch: IncomingBatch): void {
+  if (spare.length < MOST_SPARE) spare.push(batch);
+}
+
 const { set } = Uint8Array.prototype;
 const ENTRY_WORDS = LAYOUT.entryBytes / 4;
 
@@ -289,7 +295,7 @@ export class Endpoint {
     const answer = native.receive(descriptor.socket, batch.payload, batch.table, LAYOUT.maxDatagrams);
     const count = descriptor.took(answer);
     if (count <= 0) {
-      spare.push(batch);
+      putBack(batch);
       this.#await();
       if (count < 0) this.#hearer.error(systemErrorOfAnswer(count));
       return;
@@ -297,7 +303,7 @@ export class Endpoint {
     let next = 0;
     const finish = () => {
       next = count;
-      spare.push(batch);
+      putBack(batch);
       this.#await();
       return false;
     };

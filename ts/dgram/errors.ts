@@ -38,8 +38,8 @@ export const missing = (name: string) =>
   coded(TypeError, 'ERR_MISSING_ARGS', `The "${name}" argument must be specified`);
 export const blocked = (address: string) =>
   coded(Error, 'ERR_IP_BLOCKED', `IP(${address}) is blocked by net.BlockList`);
-export const notImplemented = (what: string) =>
-  coded(Error, 'ERR_METHOD_NOT_IMPLEMENTED', `The ${what} is not implemented`);
+export const notImplemented = (what: string, remedy: string) =>
+  coded(Error, 'ERR_METHOD_NOT_IMPLEMENTED', `${what} is not implemented: ${remedy}`);
 
 export const badPort = (name: string, port: unknown, allowsZero: boolean) =>
   coded(

@@ -42,7 +42,8 @@ export function shareHandle(
 ): void {
   if (typeof cluster_._getServer !== 'function') {
     throw notImplemented(
-      'shared bind of a cluster worker, which this runtime does not offer: bind({ exclusive: true }) with reusePort: true',
+      'a bind that the workers of a cluster share, on this runtime,',
+      'make the socket with reusePort: true, which gives each worker one of its own',
     );
   }
   cluster_._getServer(owner, options, callback);

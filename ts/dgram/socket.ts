@@ -242,17 +242,16 @@ function refuseBind(socket: Owner, error: Error): void {
 /** Binds by the primary of a cluster. */
 function bindShared(socket: Owner, options: SharedBind, errorOf: (error: SystemError) => Error): void {
   const state = stateOf(socket);
-  shareHandle(socket, options, (error, handle) => {
-    if (state.endpoint.isClosed) {
-      if (!error) handle.close();
-      return;
-    }
-    if (error) {
-      refuseBind(socket, errorOf(systemErrorOfNumber(error)));
-      return;
-    }
-    takeHandle(socket, handle, errorOf);
-  });
+  try {
+    shareHandle(socket, options, (error, handle) => {
+      if (state.endpoint.isClosed) {
+        if (!error) handle.close();
+      } else if (error) refuseBind(socket, errorOf(systemErrorOfNumber(error)));
+      else takeHandle(socket, handle, errorOf);
+    });
+  } catch (error) {
+    refuseBind(socket, error as Error);
+  }
 }
 
 /** Stands on a handle of node's own, which is kept open beside. */
@@ -806,7 +805,7 @@ for (const name of Reflect.ownKeys(NodeSocket.prototype)) {
   if (name === 'constructor' || Object.hasOwn(own, name)) continue;
   Object.defineProperty(own, name, {
     value: () => {
-      throw notImplemented(`method ${String(name)} of node:dgram's sockets`);
+      throw notImplemented(`${String(name)}(), a method of node:dgram's sockets,`, 'take node:dgram for this one');
     },
     writable: true,
     configurable: true,
