@@ -11,6 +11,7 @@ import { RUNTIME } from './support/runtime.js';
 const MAIN = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));
 const EXAMPLE = fileURLToPath(new URL('../examples/send.mjs', import.meta.url));
 const RECORDING = fileURLToPath(new URL('../examples/vmstat.txt', import.meta.url));
+const PAGE = fileURLToPath(new URL('../docs/sending.md', import.meta.url));
 
 const folder = mkdtempSync(join(tmpdir(), 'wasi-udp-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -331,5 +332,9 @@ describe('examples/send.mjs', () => {
     await receiver.until(1000);
     expect(receiver.texts.length).toBe(1000);
     expect(receiver.texts.slice(0, 4)).toEqual(['requests:0|c', 'errors:1|c', 'retries:2|c', 'requests:3|c']);
+  });
+
+  test('is the example of docs/sending.md', () => {
+    expect(readFileSync(PAGE, 'utf8')).toContain(readFileSync(EXAMPLE, 'utf8'));
   });
 });
