@@ -14,15 +14,20 @@ const SUITES = {
   cargo: () => cargo('--workspace'),
   'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
   vitest: () => vitest('vitest', {}, undefined, os.availableParallelism() <= 2 ? ['--maxWorkers=2'] : []),
-  // The same tests on the backend of any Unix, built with debug assertions.
-  'vitest-portable': async () => vitestAgain('vitest-portable', { WASI_UDP_TEST_ADDON: await buildPortable() }),
+  // The same tests on the backend of any Unix, built with debug assertions; without those that know no backend.
+  'vitest-portable': async () => {
+    const environment = { WASI_UDP_TEST_ADDON: await buildPortable() };
+    return vitestAgain('vitest-portable', environment, undefined, ABOVE_SOCKETS);
+  },
   // The same tests with a poller thread in place of the event loop's own.
-  'vitest-thread': () => vitestAgain('vitest-thread', { WASI_UDP_POLLER: 'thread' }),
+  'vitest-thread': () => vitestAgain('vitest-thread', { WASI_UDP_POLLER: 'thread' }, undefined, ABOVE_SOCKETS),
   // The same tests on other runtimes.
   ...Object.fromEntries(
     Object.keys(RUNTIMES).map((name) => [`vitest-${name}`, () => vitestAgain(`vitest-${name}`, {}, runtime(name))]),
   ),
 };
+/** Files that test what stands on sockets, and is the same on each backend: commands, caches, documents. */
+const ABOVE_SOCKETS = ['cli*', 'completion', 'component-cache', 'documents', 'workflows'];
 const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
 
 /** Runs `cargo test`; sums the results that each test binary prints, but not those of one that runs a single test again. */
@@ -42,8 +47,9 @@ async function cargo(...args) {
 }
 
 /** Runs vitest once more: with fewer rounds in the long tests, and two files at once, since each waits more than it works. */
-function vitestAgain(name, environment, program) {
-  return vitest(name, { WASI_UDP_TEST_ROUNDS: '20', ...environment }, program, ['--maxWorkers=2']);
+function vitestAgain(name, environment, program, without = []) {
+  const excluded = without.map((file) => `--exclude=**/${file}.test.ts`);
+  return vitest(name, { WASI_UDP_TEST_ROUNDS: '20', ...environment }, program, ['--maxWorkers=2', ...excluded]);
 }
 
 /** Runs vitest; reads the counts from its JSON report. */
