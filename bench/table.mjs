@@ -32,7 +32,11 @@ export function singleTable(report) {
 export function sendTable(report) {
   return caseTable(report, isBy('send'), (of) => {
     const raw = Math.min(...RAW.map((sender) => of[sender] ?? Number.POSITIVE_INFINITY));
-    return { 'send: x dgram': of.dgram / of.send, 'x best raw': raw / of.send, 'x quinn': of.quinn / of.send };
+    return {
+      'send: x dgram': of.dgram / of.send,
+      'x best raw': Number.isFinite(raw) ? raw / of.send : Number.NaN,
+      'x quinn': of.quinn / of.send,
+    };
   });
 }
 
