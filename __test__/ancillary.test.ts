@@ -428,7 +428,8 @@ describe('routes', () => {
   it('an object that looks like a route is none', () => {
     const forged = Object.create(Route.prototype) as Route;
     expect(payloadOf(thrownBy(() => send(open(), [['x', forged]])))).toBe('invalid-argument');
-    expect(() => Route.replyTo(undefined as never)).toThrow(TypeError);
+    expect(() => Route.replyTo(undefined as never)).toThrow('takes a datagram');
+    expect(() => open().incoming.receive(Symbol('all') as never)).toThrow(RangeError);
   });
 });
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   AbortError,
+  createHost,
   type OpenUdp,
   type OutgoingDatagram,
   openUdp,
@@ -100,6 +101,25 @@ describe('sendAll', () => {
     await receiver.until(2000);
   });
 
+  it.each([
+    ['sendAll()', { onprogress: () => {} }, 'did you mean onProgress?'],
+    ['sendAll()', null, 'takes options'],
+    ['queue()', { maxDatagram: 5 }, 'did you mean maxDatagrams?'],
+    ['queue()', null, 'takes options'],
+    ['a host', { limit: { sockets: 1 } }, 'did you mean limits?'],
+    ['a host', null, 'takes options'],
+  ])('%s: options such as %j are refused', async (call, options, message) => {
+    const calls: Record<string, () => unknown> = {
+      'sendAll()': () => sendAll(udp.outgoing, [], options as never),
+      'queue()': () => udp.outgoing.queue(options as never),
+      'a host': () => createHost(options as never),
+    };
+    const error = await (async () => calls[call]!())().catch((thrown) => thrown);
+    expect(error).toBeInstanceOf(TypeError);
+    expect((error as Error).message).toContain(call);
+    expect((error as Error).message).toContain(message);
+  });
+
   it.each(['sync', 'async'])('sends what a %s source gave before it failed', async (kind) => {
     const failure = new Error('the source failed');
     function* sync() {
@@ -112,6 +132,8 @@ describe('sendAll', () => {
     const sending = sendAll(udp.outgoing, kind === 'sync' ? sync() : async());
     await expect(sending).rejects.toBe(failure);
     expect(failure).toMatchObject({ accepted: 1n });
+    // JSON, as loggers write errors, has no bigint.
+    expect(JSON.stringify(failure)).toBe('{}');
     await receiver.until(1);
   });
 

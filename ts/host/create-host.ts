@@ -1,4 +1,5 @@
 import type { Pollable } from '../readiness/pollable.js';
+import { checkNames } from '../rules/names.js';
 import { type Allow, type Denial, policyOf } from '../rules/policy.js';
 import { WriteBehind } from '../socket/write-behind.js';
 import { asyncInterfaces, Crossings } from './async-guest.js';
@@ -93,6 +94,8 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
   imports(): Record<string, object>;
 }
 
+const OPTIONS = ['allow', 'onDenied', 'async', 'segmentation', 'writeBehind', 'limits', 'outgoing'];
+
 /**
  * Makes the host of one guest: resources are its own, and nothing is allowed that `allow` does not name.
  *
@@ -121,6 +124,7 @@ export interface Neighbours {
 
 /** As `createHost`, beside another host. */
 export function assembleHost(options: HostOptions, neighbours: Neighbours = {}): UdpHost {
+  checkNames('a host', options, OPTIONS);
   const policy = policyOf(options.allow ?? [], options.onDenied);
   const limits = limitsOf(options.limits);
   const table = new ResourceTable(limits.resources);

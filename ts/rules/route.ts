@@ -97,6 +97,8 @@ export class Route {
   ): Route {
     checkNames('Route.replyTo()', options, ['trafficClass'], ALIASES);
     const { trafficClass } = options;
+    if (typeof datagram !== 'object' || datagram === null)
+      throw new TypeError(`Route.replyTo() takes a datagram that was received, got ${show(datagram)}`);
     const { remoteAddress, info } = datagram;
     const localAddress = info?.isShared ? undefined : info?.localAddress;
     return new Route(remoteAddress, { trafficClass, localAddress, interface: info?.interface });

@@ -8,6 +8,7 @@ import { Pollable } from '../readiness/pollable.js';
 import { atEndOfEvent, awaitEvent, type Waiter } from '../readiness/readiness.js';
 import { type IpSocketAddress, type SocketAddressLike, show } from '../rules/address.js';
 import { type Destination, refusalError } from '../rules/destination.js';
+import { checkNames } from '../rules/names.js';
 import type { Route } from '../rules/route.js';
 import { DatagramWritable } from './datagram-writable.js';
 import { Suspicion } from './suspicion.js';
@@ -124,6 +125,7 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
 
   /** @internal */
   constructor(sender: QueueSender, options: QueueOptions = {}) {
+    checkNames('queue()', options, ['maxDatagrams', 'maxBytes', 'onError']);
     const { maxDatagrams = MAX_DATAGRAMS, maxBytes = MAX_BYTES, onError } = options;
     for (const [name, value] of Object.entries({ maxDatagrams, maxBytes })) {
       if (!(Number.isSafeInteger(value) && value >= 1))

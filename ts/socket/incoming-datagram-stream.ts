@@ -7,7 +7,7 @@ import { LAYOUT, SLOT_WORDS, type Slot } from '../native/layout.js';
 import { native, READABLE, systemError } from '../native/native.js';
 import { Pollable } from '../readiness/pollable.js';
 import { forsake } from '../readiness/readiness.js';
-import { decodeAddress, type IpSocketAddress } from '../rules/address.js';
+import { decodeAddress, type IpSocketAddress, show } from '../rules/address.js';
 import { samePeer } from '../rules/destination.js';
 import { Batches } from './batches.js';
 
@@ -103,10 +103,11 @@ export class IncomingDatagramStream {
     const descriptor = this.#live('receive');
     batch.fill(0);
     batch.isTold = descriptor.tells;
-    const max = Math.min(Number(maxResults), MOST);
+    const isNumber = typeof maxResults === 'number' || typeof maxResults === 'bigint';
+    const max = isNumber ? Math.min(Number(maxResults), MOST) : Number.NaN;
     if (!Number.isInteger(max) || max < 0)
       throw new RangeError(
-        `receive() takes a whole number of datagrams from 0 on, got ${maxResults}: leave it out for all`,
+        `receive() takes a whole number of datagrams from 0 on, got ${show(maxResults)}: leave it out for all`,
       );
     if (max === 0) return 0;
     for (let pass = 0; pass < PASSES; pass++) {

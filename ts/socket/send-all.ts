@@ -5,6 +5,7 @@ import { AbortError, ClosedError, SocketError } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
 import { Turn } from '../readiness/turn.js';
 import { show } from '../rules/address.js';
+import { checkNames } from '../rules/names.js';
 import type { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { Suspicion } from './suspicion.js';
 
@@ -53,6 +54,7 @@ export async function sendAll(
       `sendAll() takes an iterable of datagrams, got ${show(datagrams)}: pass an array or a generator`,
     );
   }
+  checkNames('sendAll()', options, ['signal', 'onProgress', 'onError']);
   const loop = new SendLoop(outgoing, options);
   try {
     if (Symbol.asyncIterator in datagrams) await loop.drain(datagrams[Symbol.asyncIterator]());
@@ -68,7 +70,9 @@ export async function sendAll(
           () => error,
           (later) => later,
         );
-    if (failure instanceof Error && Object.isExtensible(failure)) Object.assign(failure, { accepted: loop.accepted });
+    // Not enumerable: JSON has no bigint, and loggers write errors as JSON.
+    if (failure instanceof Error && Object.isExtensible(failure))
+      Object.defineProperty(failure, 'accepted', { value: loop.accepted, writable: true, configurable: true });
     throw failure;
   }
 }
