@@ -62,7 +62,8 @@ describe('an error of the system has what Node.js has on its own', () => {
     send(udp);
     expect(facts(thrownBy(() => udp.incoming.receive()))).toEqual({ ...refused, syscall: 'recvmsg' });
     const failed = await sendAll(udp.outgoing, [{ data: bytes('x') }]).catch((error) => error);
-    expect(facts(failed)).toEqual({ ...refused, syscall: 'send', accepted: 1n });
+    expect(facts(failed)).toEqual({ ...refused, syscall: 'send' });
+    expect(failed.accepted).toBe(1n);
     expect(util.getSystemErrorName(failed.errno)).toBe(failed.code);
   });
 

@@ -36,6 +36,21 @@ describe.skipIf(noFilter)(`where a filter refuses calls ${noFilter ?? ''}`, () =
         expect(JSON.parse(stdout)).toEqual({ refused: names.map((name) => `${name}: ${errno}`), wrong: [] });
       });
 
+  it.each([
+    ['recvmmsg,recvmsg', ['packetInfo', 'receiveTrafficClass', 'timestamps', 'onPeerError']],
+    ['recvmsg/errqueue', ['onPeerError']],
+    ['sendmmsg,sendmsg,recvmmsg', []],
+  ])('without %s, options whose answers cannot be read say so', async (calls, refused) => {
+    const options = ['packetInfo', 'receiveTrafficClass', 'timestamps', 'onPeerError'];
+    for (const errno of ['ENOSYS', 'EPERM']) {
+      const { stdout } = await run([refuse, errno, calls, ...RUNTIME, fixture('open-with.mjs'), ...options]);
+      const lines = stdout
+        .split('\n')
+        .filter((line) => line.includes(`which a filter refuses (${errno}, seccomp): allow them`));
+      expect(lines.map((line) => /openUdp\(\), (\w+)/.exec(line)![1])).toEqual(refused);
+    }
+  });
+
   // Deno's own list of interfaces needs recvmsg.
   it.skipIf('Deno' in globalThis)('wasi-udp doctor tells what is refused, and what follows', () => {
     const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url));

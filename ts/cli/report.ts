@@ -18,10 +18,13 @@ export class Failure extends Error {
   accepted = 0n;
 }
 
-/** The error to throw for one that a call threw: a value that is none, such as the name of no interface, is wrong usage. */
+/**
+ * The error to throw for one that a call threw: a value that is none, such as the name of no interface, is wrong usage; what the
+ * system refuses is a failure.
+ */
 export function asUsage(error: unknown): unknown {
-  const isWrong = error instanceof TypeError || (error instanceof SocketError && error.payload === 'invalid-argument');
-  return isWrong ? new UsageError((error as Error).message) : error;
+  const isRule = error instanceof SocketError && error.payload === 'invalid-argument' && error.syscall === undefined;
+  return error instanceof TypeError || isRule ? new UsageError((error as Error).message) : error;
 }
 
 /** Writes an error on standard error, in one line where the user can mend it; the exit code. */

@@ -264,6 +264,9 @@ const REMEDIES: Record<string, string> = {
   EPERM: 'the process may not: it takes a privilege, such as CAP_NET_RAW',
 };
 
+/** The system's names of what comes as control messages. */
+const TOLD = ['IP_RECVERR', ...TELLING.map((name) => ROWS[name].system)];
+
 /** The error for an error number of the system, from that call; `system` is its name of the option. */
 export function optionError(
   where: string,
@@ -272,6 +275,11 @@ export function optionError(
   errno: number,
 ): SocketError {
   const { payload, text, facts } = systemFacts(syscall, errno);
+  // The options themselves take no privilege: what reads their control messages is refused.
+  if ((facts.code === 'EPERM' || facts.code === 'ENOSYS') && TOLD.includes(system)) {
+    const filtered = `what it tells comes by recvmsg(2) or recvmmsg(2), which a filter refuses (${facts.code}, seccomp): allow them`;
+    return new SocketError(payload, `${where}: ${system}: ${filtered}; "wasi-udp doctor" names what is refused`, facts);
+  }
   if (payload === 'not-supported') {
     const lack = `${process.platform} has no ${system} for such a socket (${facts.code}): leave it out here`;
     return new SocketError(payload, `${where}: ${lack}`, facts);
