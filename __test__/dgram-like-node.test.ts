@@ -3,7 +3,7 @@ import nodeDgram from 'node:dgram';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import dns from 'node:dns';
 import { EventEmitter, once } from 'node:events';
-import { BlockList } from 'node:net';
+import { BlockList, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
@@ -123,6 +123,8 @@ describe('createSocket', () => {
       { signal: {} },
       { signal: 'x' },
       { signal: 1 },
+      { lookup: 'x'.repeat(29) },
+      { lookup: "it's" },
     ])
       log.push(outcome(() => dgram.createSocket({ type: 'udp4', ...options } as never) && 'made'));
   });
@@ -179,6 +181,7 @@ describe('bind', () => {
     ['(options, callback)', (socket, log) => socket.bind({ port: 0, exclusive: true }, () => log.push('callback'))],
     ['({})', (socket) => socket.bind({})],
     ['(null)', (socket) => socket.bind(null as never)],
+    ['(no port)', (socket) => socket.bind('x' as never, '192.0.2.1')],
     ['(port as text)', (socket) => socket.bind('0' as never, '127.0.0.1')],
     ['(name)', (socket) => socket.bind(0, 'localhost')],
     ['(bad name)', (socket) => socket.bind(0, 'no-such-host.invalid')],
@@ -244,6 +247,30 @@ describe('bind', () => {
       await once(second, 'listening');
     },
     major >= 23 && process.platform === 'linux',
+  );
+  same('ipv6Only is no flag of IPv4', async (dgram, log) => {
+    const socket = dgram.createSocket({ type: 'udp4', ipv6Only: true });
+    watch(socket, log);
+    socket.on('error', () => {});
+    socket.bind(0);
+    await quiet();
+  });
+  same(
+    'takes no descriptor that a socket has',
+    async (dgram, log) => {
+      const socket = await bound(dgram);
+      const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+      log.push(outcome(() => dgram.createSocket('udp4').bind({ fd })));
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const ofTcp = (server as unknown as { _handle: { fd: number } })._handle.fd;
+      log.push(outcome(() => dgram.createSocket('udp4').bind({ fd: ofTcp })));
+      server.close();
+      socket.send('x', portOf(socket), '127.0.0.1');
+      await once(socket, 'message');
+      log.push('heard');
+    },
+    '_handle' in nodeDgram.Socket.prototype && process.platform !== 'win32',
   );
   const hasSync = 'bindSync' in nodeDgram.Socket.prototype;
   same(
@@ -422,6 +449,24 @@ describe('send', () => {
     connected.connect(portOf(receiver), '127.0.0.1', () => log.push('callback'));
     log.push('returned');
     await quiet();
+  });
+  same('the lookup of the runtime is asked for what node:dgram asks it', async (dgram, log) => {
+    const { lookup } = dns;
+    const ask = (...args: unknown[]) => {
+      log.push(args.slice(0, -1));
+      return (lookup as (...args: unknown[]) => void)(...args);
+    };
+    Object.assign(dns, { lookup: ask });
+    try {
+      const socket = await bound(dgram);
+      log.push('bound');
+      await new Promise((resolve) => socket.send('a', portOf(socket), '127.0.0.1', resolve));
+      await new Promise((resolve) => socket.send('a', portOf(socket), 'localhost', resolve));
+      socket.connect(portOf(socket), '127.0.0.1');
+      await once(socket, 'connect');
+    } finally {
+      Object.assign(dns, { lookup });
+    }
   });
   same('counts what waits', async (dgram, log) => {
     const socket = dgram.createSocket('udp4');
@@ -653,6 +698,49 @@ describe('options', () => {
     socket.addMembership('224.0.0.114', '127.0.0.1');
     log.push({ ...socket.address(), port: socket.address().port > 0 });
   });
+  same('a membership of no group does not bind', async (dgram, log) => {
+    const socket = dgram.createSocket('udp4');
+    log.push(outcome(() => socket.addMembership('x')));
+    log.push(outcome(() => socket.addSourceSpecificMembership('x', '232.1.1.1')));
+    log.push(outcome(() => socket.address()));
+    socket.bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    log.push(socket.address().address);
+  });
+  same('memberships of the other protocol', async (dgram, log) => {
+    const [four, six] = [await bound(dgram), dgram.createSocket('udp6')];
+    six.bind(0, '::');
+    await once(six, 'listening');
+    for (const socket of [four, six]) {
+      for (const call of [
+        () => socket.addMembership('224.0.0.114', '127.0.0.1'),
+        () => socket.addMembership('224.0.0.115', '::1'),
+        () => socket.addMembership('ff02::114', '::1'),
+        () => socket.addMembership('ff02::115', '127.0.0.1'),
+        () => socket.addSourceSpecificMembership('127.0.0.1', '232.1.1.1', '127.0.0.1'),
+        () => socket.addSourceSpecificMembership('::1', '232.1.1.1'),
+        () => socket.addSourceSpecificMembership('127.0.0.1', 'ff3e::1'),
+        () => socket.setMulticastInterface('127.0.0.1'),
+        () => socket.setMulticastInterface('::'),
+        () => socket.dropMembership('224.0.0.114', '127.0.0.1'),
+      ])
+        log.push([String(call), outcome(call)]);
+    }
+    log.push(outcome(() => dgram.createSocket('udp4').setMulticastInterface('::')));
+  });
+  for (const type of ['udp4', 'udp6'] as const) {
+    same(`multicast of ${type} leaves from the address that was set`, async (dgram, log) => {
+      const [receiver, sender] = [dgram.createSocket(type), dgram.createSocket(type)];
+      receiver.bind(0);
+      sender.bind(0);
+      await Promise.all([once(receiver, 'listening'), once(sender, 'listening')]);
+      receiver.addMembership('224.0.0.114', '127.0.0.1');
+      sender.setMulticastInterface('127.0.0.1');
+      receiver.on('message', (message, { address, family }) => log.push([String(message), address, family]));
+      sender.send('x', portOf(receiver), type === 'udp4' ? '224.0.0.114' : '::ffff:224.0.0.114');
+      await once(receiver, 'message');
+    });
+  }
   same('buffer sizes of createSocket', async (dgram, log) => {
     const socket = await bound(dgram, { type: 'udp4', recvBufferSize: 9000, sendBufferSize: 11_000 });
     log.push(socket.getRecvBufferSize(), socket.getSendBufferSize());

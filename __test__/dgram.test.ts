@@ -146,6 +146,24 @@ describe('a socket', () => {
     });
   });
 
+  // The event loop tells, where its own handles are what waits.
+  const isLoop = isNode && process.platform !== 'win32' && process.env['WASI_UDP_POLLER'] !== 'thread';
+  it.skipIf(!isLoop || !('_handle' in nodeDgram.Socket.prototype))(
+    'takes no descriptor that a socket of node:dgram has',
+    async () => {
+      const theirs = nodeDgram.createSocket('udp4');
+      theirs.bind(0, '127.0.0.1');
+      await once(theirs, 'listening');
+      const { fd } = (theirs as unknown as { _handle: { fd: number } })._handle;
+      const socket = createSocket('udp4');
+      expect(() => socket.bind({ fd })).toThrow('open EEXIST');
+      socket.close();
+      theirs.send('still', theirs.address().port, '127.0.0.1');
+      expect(String((await once(theirs, 'message'))[0])).toBe('still');
+      theirs.close();
+    },
+  );
+
   it('a method of node:dgram that is not here says so', () => {
     const own = Object.getOwnPropertyNames(Socket.prototype);
     const theirs = Object.getOwnPropertyNames(nodeDgram.Socket.prototype);

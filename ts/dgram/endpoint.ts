@@ -7,9 +7,9 @@ import { awaitEvent, inSteps, keepAlive } from '../readiness/readiness.js';
 import type { IpSocketAddress } from '../rules/address.js';
 import type { DatagramQueue, SendCallback } from '../socket/datagram-queue.js';
 import { OutgoingDatagramStream } from '../socket/outgoing-datagram-stream.js';
-import { infoOf, textOf } from './addresses.js';
+import { infoOf, slotOf, textOf } from './addresses.js';
 import { type SystemError, systemErrorOf, systemErrorOfAnswer, systemErrorOfRefusal } from './errors.js';
-import { interfaceOf, type Membership, setMembership } from './memberships.js';
+import { familyOf, groupOf, interfaceOf, type Membership, setMembership } from './memberships.js';
 
 /** Where a message came from, as node:dgram tells it. */
 export interface RemoteInfo {
@@ -139,6 +139,8 @@ export class Endpoint {
 
   /** Opens the socket, and binds it. */
   bind(local: Slot, { reuseAddr, reusePort, ipv6Only }: BindFlags): Outcome {
+    // As libuv: it is no flag of IPv4.
+    if (ipv6Only && this.family === 4) return systemErrorOf('EINVAL');
     if (this.#descriptor === undefined) {
       const socket = native.open(this.family);
       if (socket < 0) return systemErrorOfAnswer(socket);
@@ -213,20 +215,28 @@ export class Endpoint {
   }
 
   setMulticastInterface(text: string): Outcome {
-    const index = interfaceOf(text, this.family);
-    if (index !== 'EINVAL' && this.#descriptor === undefined) return systemErrorOf(NOT_OPEN);
+    const family = familyOf(text);
+    if (family === undefined) return systemErrorOf('EINVAL');
+    if (this.#descriptor === undefined) return systemErrorOf(NOT_OPEN);
+    if (family > this.family) return systemErrorOf('ENOPROTOOPT');
+    // An address of IPv4 is the source of what leaves, beside the choice of an interface.
+    if (family === 4)
+      return this.#outcome(native.setMulticastAddress(this.#descriptor.socket, slotBytes(slotOf(text, 0, 4)!)));
+    const index = interfaceOf(text, family);
     return typeof index === 'string' ? systemErrorOf(index) : this.setOption(OPTION.multicastInterface, index);
   }
 
   /** Joins a group or leaves it. A socket that is not bound is bound first, to any port, as libuv does. */
   setMembership(join: boolean, membership: Membership): Outcome {
+    const group = groupOf(membership);
+    if (group === undefined) return systemErrorOf('EINVAL');
     if (this.#descriptor === undefined) {
       const anywhere = newSlot();
       anywhere[0] = this.family;
       const outcome = this.bind(anywhere, { reuseAddr: true });
       if (outcome !== undefined) return outcome;
     }
-    const answer = setMembership(this.#descriptor!, join, membership);
+    const answer = setMembership(this.#descriptor!, join, group, membership.by);
     return typeof answer === 'string' ? systemErrorOf(answer) : this.#outcome(answer);
   }
 

@@ -86,8 +86,9 @@ function received(value: unknown): string {
     const { name } = (value.constructor ?? {}) as { name?: string };
     return typeof name === 'string' ? `Received an instance of ${name}` : `Received ${inspect(value, { depth: -1 })}`;
   }
-  const text = inspect(value, { colors: false });
-  return `Received type ${typeof value} (${text.length > 28 ? `${text.slice(0, 25)}...` : text})`;
+  if (typeof value !== 'string') return `Received type ${typeof value} (${inspect(value, { colors: false })})`;
+  const text = value.length > 28 ? `${value.slice(0, 25)}...` : value;
+  return `Received type string (${text.includes("'") ? JSON.stringify(text) : `'${text}'`})`;
 }
 
 /** An error of the system: its name, and the number that Node.js has for it, which is negative. */
@@ -129,7 +130,8 @@ export function addressError(
   address: string | undefined | null,
   port?: number | null,
 ): NodeJS.ErrnoException {
-  const place = port ? ` ${address}:${port}` : address ? ` ${address}` : '';
+  // What is no number is passed for a port as well.
+  const place = Number(port) > 0 ? ` ${address}:${port}` : address ? ` ${address}` : '';
   const error = new Error(`${syscall} ${name}${place}`);
   return Object.assign(error, { errno: number, code: name, syscall, address, ...(port && { port }) });
 }

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { Descriptor } from '../native/descriptor.js';
-import { newSlot, slotBytes } from '../native/layout.js';
+import { newSlot, type Slot, slotBytes } from '../native/layout.js';
 import { type Family, native } from '../native/native.js';
 import { interfaceIndex } from '../rules/interface.js';
 import { scopeOf, slotOf } from './addresses.js';
@@ -33,18 +33,36 @@ export interface Membership {
   readonly by?: string | null | undefined;
 }
 
-/** Joins a group or leaves it; the system's answer, or the name of an error. */
+/** The addresses of a membership, which are of one family: it need not be the socket's. */
+export interface Group {
+  readonly family: Family;
+  readonly group: Slot;
+  readonly source: Slot;
+}
+
+/** The addresses that a membership names; undefined where a text is none, or the two are not of one family. */
+export function groupOf({ group, from }: Membership): Group | undefined {
+  const family = familyOf(group);
+  const groupSlot = family && slotOf(group, 0, family);
+  const source = family && from !== undefined ? slotOf(from, 0, family) : newSlot();
+  return family && groupSlot && source && { family, group: groupSlot, source };
+}
+
+/** The family of an IP address; undefined where the text is none. */
+export const familyOf = (text: string): Family | undefined => (isIP(text) || undefined) as Family | undefined;
+
+/**
+ * Joins a group or leaves it; the system's answer, or the name of an error. A socket of IPv6 has the groups of IPv4 as well where
+ * the system's sockets have them, as Linux's.
+ */
 export function setMembership(
   descriptor: Descriptor,
   join: boolean,
-  { group, from, by }: Membership,
+  { family, group, source }: Group,
+  by: string | null | undefined,
 ): number | NoInterface | 'ENODEV' {
-  const { family } = descriptor;
-  const groupSlot = slotOf(group, 0, family);
-  const source = from === undefined ? newSlot() : slotOf(from, 0, family);
-  if (groupSlot === undefined || source === undefined) return 'EINVAL';
   const index = by === undefined || by === null ? 0 : interfaceOf(String(by), family);
   if (index === 'EADDRNOTAVAIL') return 'ENODEV';
   if (typeof index === 'string') return index;
-  return native.setMembership(descriptor.socket, join ? 1 : 0, index, slotBytes(groupSlot), slotBytes(source));
+  return native.setMembership(descriptor.socket, join ? 1 : 0, index, slotBytes(group), slotBytes(source));
 }

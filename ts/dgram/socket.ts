@@ -108,7 +108,15 @@ type Owner = Socket & { [STATE]: State; type: SocketType };
 const stateOf = (socket: object): State => (socket as Owner)[STATE];
 
 /** As the runtime has it before anybody replaces it. */
-const systemLookup = dns.lookup;
+const systemLookup = dns.lookup as unknown as Lookup;
+/** Where node:dgram has `bindSync`, it asks `dns.lookup` for names alone; before that, for IP addresses too. */
+const defaultLookup = 'bindSync' in nodeDgram.Socket.prototype ? lookupName : undefined;
+
+/** An IP address of the socket's family is its own answer, by the next tick. */
+function lookupName(...[address, family, callback]: Parameters<Lookup>): void {
+  if (isIP(address) === family) process.nextTick(callback, null, address, family);
+  else (dns.lookup as unknown as Lookup)(address, family, callback);
+}
 const socketChannel = channel('udp.socket');
 
 /** A function, as node:dgram's is: `Socket.call(this, type)` of older subclasses works. */
@@ -118,7 +126,7 @@ function SocketFunction(this: Owner, type: SocketType | SocketOptions, listener?
     type !== null && typeof type === 'object' ? type : ({ type } as unknown as SocketOptions);
   checkOptions(options);
   const kind = options.type;
-  const { lookup = dns.lookup } = options;
+  const { lookup = defaultLookup ?? dns.lookup } = options;
   checkFunction(lookup, 'lookup');
   if (kind !== 'udp4' && kind !== 'udp6') throw badType();
   const family = kind === 'udp4' ? 4 : 6;
@@ -385,7 +393,7 @@ function sendNow(socket: Owner, state: State, request: SendRequest): void {
   }
   const host = address || (state.family === 4 ? '127.0.0.1' : '::1');
   // An IP address is what the system's lookup would answer.
-  if (state.lookup === (systemLookup as unknown as Lookup)) {
+  if (state.lookup === systemLookup || state.lookup === defaultLookup) {
     const destination = state.destinations.of(host, port);
     if (destination !== undefined || isIP(host) !== 0) {
       sendTo(state, request, host, destination, false);

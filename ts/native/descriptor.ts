@@ -11,7 +11,7 @@ const NO_UDP: Record<string, string> = {
   EBADF: 'is not open: pass one that the process has, such as 3 of LISTEN_FDS',
   ENOTSOCK: 'is no socket: pass that of a UDP socket of IPv4 or IPv6',
   EPROTOTYPE: 'is a socket, but none of UDP: pass that of a UDP socket of IPv4 or IPv6',
-  EEXIST: 'is one of an open socket of wasi-udp: use that one',
+  EEXIST: 'is one of a socket that is open here already, of wasi-udp or of Node.js: use that one',
   EAFNOSUPPORT: 'is a socket of another family than IPv4 and IPv6: pass that of a UDP socket of these',
 };
 

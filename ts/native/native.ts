@@ -29,6 +29,7 @@ export interface Native {
   getOption(socket: number, option: number): number;
   setOption(socket: number, option: number, value: number): number;
   /** Joins a multicast group on an interface (0 for the system's choice) or leaves it, of one source, or of any (a slot of zeros). */
+  setMulticastAddress(socket: number, slot: Uint8Array): number;
   setMembership(socket: number, join: 0 | 1, interfaceIndex: number, group: Uint8Array, source: Uint8Array): number;
   /** The index of the network interface of that name; 0 where there is none. */
   interfaceIndex(name: string): number;

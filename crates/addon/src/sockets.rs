@@ -53,7 +53,8 @@ pub fn adopt(env: Env, descriptor: Argument) -> Result<i32> {
 }
 
 /// Takes over a UDP socket of IPv4 or IPv6 that the process has open as `descriptor`: closing the handle closes it. Its handle;
-/// where it is another thing, or a socket of this thread has it already (EEXIST), an error number, and the descriptor stays its owner's.
+/// where it is another thing, or one that this thread has already (EEXIST), be it a handle of its event loop, an error number,
+/// and the descriptor stays its owner's.
 #[napi(catch_unwind, ts_args_type = "descriptor: number")]
 pub fn take_over(env: Env, descriptor: Argument) -> Result<i32> {
     let descriptor = descriptor.integer_in("descriptor", 0, i32::MAX)?;
@@ -61,13 +62,18 @@ pub fn take_over(env: Env, descriptor: Argument) -> Result<i32> {
     {
         // Two owners would close it under each other.
         let has_it = |open: &Open| std::os::fd::AsRawFd::as_raw_fd(open.socket.as_socket()) == descriptor;
-        if Thread::of(&env)?.sockets().slab.values().any(has_it) {
+        let thread = Thread::of(&env)?;
+        if thread.sockets().slab.values().any(has_it) {
             return Ok(-sys::EXISTS);
         }
         // SAFETY: the caller gives the descriptor away. Where it is none that is open, or another thing, the calls on it fail,
         // and it is given back unclosed.
         let socket = unsafe { <Socket as std::os::fd::FromRawFd>::from_raw_fd(descriptor) };
-        match UdpSocket::adopt(socket) {
+        let adopted = match sys::family_of(&socket).and_then(|_| thread.check_free(&socket)) {
+            Ok(()) => UdpSocket::adopt(socket),
+            Err(errno) => Err((socket, errno)),
+        };
+        match adopted {
             Ok(socket) => insert(&env, Open { socket }),
             Err((socket, errno)) => {
                 let _ = std::os::fd::IntoRawFd::into_raw_fd(socket);
@@ -162,6 +168,16 @@ pub fn set_membership(
     let source = if source == [0; SLOT_BYTES] { None } else { Some(address(&source)?.ip()) };
     let membership = Membership { group, source, interface };
     with(&env, &socket, |open| open.socket.set_membership(&membership, join).map(|()| 0))
+}
+
+/// Has IPv4 multicast datagrams leave from an address of this machine, by its interface: that of the slot, or 0.0.0.0 for the
+/// system's choice.
+#[napi(catch_unwind, ts_args_type = "socket: number, slot: Uint8Array")]
+pub fn set_multicast_address(env: Env, socket: Argument, slot: Argument) -> Result<i32> {
+    let std::net::IpAddr::V4(from) = address(&slot.slot("slot")?)?.ip() else {
+        return Err(refuse("slot must hold an address of IPv4"));
+    };
+    with(&env, &socket, |open| open.socket.set_multicast_address(from).map(|()| 0))
 }
 
 /// The index of the network interface of that name, as the system knows it; 0 where there is none.

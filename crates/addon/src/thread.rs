@@ -5,6 +5,8 @@ use crate::arguments::{Argument, refuse};
 use crate::readiness::{self, CleanupHook, Listener, Readiness};
 use crate::slab::Slab;
 use napi::{Env, Result, check_status, sys};
+#[cfg(unix)]
+use socket2::Socket;
 use std::cell::{RefCell, RefMut};
 use std::ffi::c_void;
 use std::ptr;
@@ -70,6 +72,12 @@ impl Thread {
     #[inline]
     pub fn sockets(&self) -> RefMut<'_, Sockets> {
         self.sockets.borrow_mut()
+    }
+
+    /// EEXIST where the event loop watches the descriptor for somebody else, who will close it.
+    #[cfg(unix)]
+    pub fn check_free(&self, socket: &Socket) -> std::result::Result<(), Errno> {
+        self.readiness.check_free(socket)
     }
 
     /// Closes a socket: its watch first, then its descriptor.

@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::socket::UdpSocket;
 use crate::sys;
 use socket2::Socket;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// An option. The numbers are part of the contract with `ts/native/native.ts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +211,12 @@ impl UdpSocket {
     /// Joins a multicast group, or leaves it.
     pub fn set_membership(&self, membership: &Membership, join: bool) -> Result<(), Errno> {
         sys::set_membership(self.as_socket(), membership, join)
+    }
+
+    /// Has IPv4 multicast datagrams leave from that address of this machine, by its interface; 0.0.0.0 for the system's choice:
+    /// ip(7), IP_MULTICAST_IF. A socket of IPv6 takes it where the system's sockets do.
+    pub fn set_multicast_address(&self, address: Ipv4Addr) -> Result<(), Errno> {
+        Ok(self.as_socket().set_multicast_if_v4(&address)?)
     }
 
     /// Sets what IPv6 and IPv4 have an option each for. A system whose IPv6 sockets do not take those of IPv4 has them not.

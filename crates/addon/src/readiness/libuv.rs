@@ -105,6 +105,12 @@ impl Readiness for Libuv {
         Ok(())
     }
 
+    #[cfg(unix)]
+    fn check_free(&self, socket: &Socket) -> Result<(), Errno> {
+        // EEXIST where another handle of the loop watches it. This one was never started, and goes as it came.
+        PollHandle::new(self, 0, socket).map(drop)
+    }
+
     fn forget(&self, handle: i32, _: &Socket) {
         self.handles.borrow_mut().remove(&handle);
     }

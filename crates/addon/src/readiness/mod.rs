@@ -42,6 +42,12 @@ pub trait Readiness {
     /// alive while somebody waits, unless `interest` has [`QUIET`].
     fn watch(&self, handle: i32, socket: &Socket, interest: i32) -> std::result::Result<(), Errno>;
 
+    /// EEXIST where the event loop watches the descriptor for somebody else, who will close it.
+    #[cfg(unix)]
+    fn check_free(&self, _: &Socket) -> std::result::Result<(), Errno> {
+        Ok(())
+    }
+
     /// Forgets a socket, whose descriptor closes next. The listener hears no more of the handle.
     fn forget(&self, handle: i32, socket: &Socket);
 
