@@ -9,6 +9,7 @@ import {
   AsyncUdpSocket,
   formatSocketAddress,
   IncomingBatch,
+  type IncomingDatagram,
   type IpSocketAddress,
   type OpenUdp,
   openUdp,
@@ -272,8 +273,9 @@ describe('received data', () => {
       const list = Array.from({ length: count }, (_, i) => ({ data: new Uint8Array(size).fill(i) }));
       from.outgoing.checkSend();
       expect(from.outgoing.send(list)).toBe(BigInt(count));
-      const received = await receive(to);
-      expect(received).toHaveLength(count);
+      // The backend of any Unix gives 64 a call.
+      const received: IncomingDatagram[] = [];
+      while (received.length < count) received.push(...(await receive(to)));
       for (const [i, { data }] of received.entries()) {
         expect(data.equals(list[i]!.data)).toBe(true);
         expect(data.buffer.byteLength).toBeLessThanOrEqual(

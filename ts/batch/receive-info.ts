@@ -12,7 +12,8 @@ export interface ReceiveInfo {
   /** The traffic class, 0 to 255: six bits of DSCP and, in the lowest two, ECN (RFC 2474, RFC 3168). With `receiveTrafficClass`. */
   readonly trafficClass?: number;
   /**
-   * When the kernel had it, in nanoseconds since 1970 of the system's clock. What the kernel coalesced has the time of its first.
+   * When the kernel had it, in nanoseconds since 1970 of the system's clock. Linux begins to take times a moment after the first
+   * socket of the system asks for them: what came before has that of its receipt. What the kernel coalesced has the time of its first.
    * macOS counts microseconds. With `timestamps`.
    */
   readonly timestamp?: bigint;
