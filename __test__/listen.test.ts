@@ -120,8 +120,8 @@ describe('wasi-udp listen', () => {
     `a port alone, where there is no IPv6: every address of IPv4 ${noNamespaces ?? ''}`,
     async () => {
       const setup = 'sysctl -q -w net.ipv6.conf.all.disable_ipv6=1 || true';
-      const script = '"$0" "$1" listen 0 --count 1 2>&1';
-      const { code, stdout } = await run(unshared(setup, ['timeout', '2', 'sh', '-c', script, RUNTIME[0]!, MAIN]));
+      const script = '"$0" "$@" listen 0 --count 1 2>&1';
+      const { code, stdout } = await run(unshared(setup, ['timeout', '5', 'sh', '-c', script, ...RUNTIME, MAIN]));
       expect(stdout).toMatch(/^listening +(\[::\]|0\.0\.0\.0):\d+$/m);
       expect(code).not.toBe(1);
     },

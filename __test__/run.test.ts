@@ -199,7 +199,8 @@ describe('wasi-udp run without what it needs', () => {
     }
   }
 
-  it.each([
+  // Deno finds packages by the package.json of a project, which none of these has.
+  it.skipIf('Deno' in globalThis).each([
     [{}, '@bytecodealliance/jco is not there, @bytecodealliance/preview2-shim is not there'],
     [{ jco: '1.35.0' }, '@bytecodealliance/preview2-shim is not there'],
     [{ jco: '1.34.9', 'preview2-shim': '0.26.1' }, '@bytecodealliance/jco is here of version 1.34.9'],
