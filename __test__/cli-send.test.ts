@@ -118,7 +118,8 @@ describe('send of generated datagrams', () => {
     expect(receiver.received.length).toBeLessThanOrEqual(221);
   });
 
-  test('--duration ends a wait for lines, exit code 0', async () => {
+  // A process of Deno lives as long as standard input that it has begun to read.
+  test.skipIf('Deno' in globalThis)('--duration ends a wait for lines, exit code 0', async () => {
     const receiver = await open();
     const command = new Command(['send', '-', '--to', receiver.text, '--duration', '1'], { stdin: 'pipe' });
     command.child.stdin!.write('one\ntw');
@@ -147,7 +148,10 @@ describe('send --json', () => {
   });
 });
 
-describe('send --replies', () => {
+// Deno's receivers of these tests tell no host: see support/dgram.mjs.
+const tellsNoHost = 'Deno' in globalThis;
+
+describe.skipIf(tellsNoHost)('send --replies', () => {
   /** A server that answers each datagram twice. */
   async function echo() {
     const server = createSocket({ type: 'udp4' });
@@ -236,7 +240,7 @@ describe('send behind a refusal', () => {
 });
 
 describe('send of options of the socket', () => {
-  test('--from: the source', async () => {
+  test.skipIf(tellsNoHost)('--from: the source', async () => {
     const receiver = await open();
     await piped('hi', '--to', receiver.text, '--from', '127.0.0.3:0');
     await receiver.until(1);
