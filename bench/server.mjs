@@ -96,7 +96,7 @@ async function answerAll(incoming, answer) {
 }
 
 if (isMainThread) {
-  const [kind, count] = process.argv[2].split('-');
+  const [, kind = process.argv[2], count] = /^(echo|sink)-(\d+)$/.exec(process.argv[2]) ?? [];
   if (count === undefined) {
     console.log(await kinds[kind]());
     process.stdin.resume().on('end', () => process.exit());
