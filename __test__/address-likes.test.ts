@@ -3,7 +3,7 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { SocketAddress } from 'node:net';
 import { inspect } from 'node:util';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Arena } from '../dist/batch/arena.js';
 import {
   AsyncUdpSocket,
@@ -12,23 +12,13 @@ import {
   type IncomingDatagram,
   type IpSocketAddress,
   type OpenUdp,
-  openUdp,
   openUdpAsync,
   parseSocketAddress,
   type SocketAddressLike,
   SocketError,
 } from '../dist/index.js';
+import { open, opened } from './support/opened.js';
 import { bytes, thrownBy } from './support/outcomes.js';
-
-const opened: Disposable[] = [];
-function open(options?: Parameters<typeof openUdp>[0]): OpenUdp {
-  const udp = openUdp(options);
-  opened.push(udp);
-  return udp;
-}
-afterEach(() => {
-  for (const resource of opened.splice(0)) resource[Symbol.dispose]();
-});
 
 async function receive({ incoming }: OpenUdp) {
   await incoming.subscribe().wait();

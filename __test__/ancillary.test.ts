@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   formatSocketAddress,
   IncomingBatch,
@@ -14,6 +14,7 @@ import {
   sendAll,
 } from '../dist/index.js';
 import { native } from '../dist/native/native.js';
+import { open } from './support/opened.js';
 import { thrownBy } from './support/outcomes.js';
 import { PEER } from './support/pair.js';
 import { noNamespaces, runInNamespace } from './support/runtime.js';
@@ -21,18 +22,6 @@ import { noNamespaces, runInNamespace } from './support/runtime.js';
 const isLinux = process.platform === 'linux';
 /** The backend of any Unix has no queue of errors. */
 const hasReports = native.features().backend === 'sendmmsg';
-const opened: OpenUdp[] = [];
-
-function open(options?: OpenUdpOptions): OpenUdp {
-  const udp = openUdp(options);
-  opened.push(udp);
-  return udp;
-}
-
-afterEach(() => {
-  for (const udp of opened.splice(0)) udp[Symbol.dispose]();
-});
-
 const textOf = (udp: OpenUdp) => formatSocketAddress(udp.localAddress);
 const portOf = (udp: OpenUdp) => udp.localAddress.val.port;
 const payloadOf = (error: unknown) => (error as { payload?: string }).payload;

@@ -7,21 +7,12 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ClosedError, type OpenUdp, openUdp, Route, SocketError } from '../dist/index.js';
+import { open } from './support/opened.js';
 import { bytes } from './support/outcomes.js';
 import { fixture, ROUNDS, RUNTIME, run } from './support/runtime.js';
 
 const EXAMPLE = fileURLToPath(new URL('../examples/workers.mjs', import.meta.url));
 const isLinux = process.platform === 'linux';
-
-const opened: Disposable[] = [];
-function open(options?: Parameters<typeof openUdp>[0]): OpenUdp {
-  const udp = openUdp(options);
-  opened.push(udp);
-  return udp;
-}
-afterEach(() => {
-  for (const resource of opened.splice(0)) resource[Symbol.dispose]();
-});
 
 /** So many sockets of one port. */
 function group(host: string, count: number, options = {}): OpenUdp[] {

@@ -1,26 +1,16 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   type DatagramQueue,
   formatSocketAddress,
   type OpenUdp,
-  openUdp,
   parseSocketAddress,
   type QueueOptions,
   type RefusedDatagram,
 } from '../dist/index.js';
 import { native } from '../dist/native/native.js';
+import { open, opened } from './support/opened.js';
 import { noNamespaces, ON_ONE_PROCESSOR, runFixture, runInNamespace } from './support/runtime.js';
-
-const opened: Disposable[] = [];
-function open(options?: Parameters<typeof openUdp>[0]): OpenUdp {
-  const udp = openUdp(options);
-  opened.push(udp);
-  return udp;
-}
-afterEach(() => {
-  for (const udp of opened.splice(0)) udp[Symbol.dispose]();
-});
 
 const FAMILIES = ['127.0.0.1', '[::1]'];
 

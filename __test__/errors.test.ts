@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 import util from 'node:util';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   AsyncUdpSocket,
   ClosedError,
@@ -16,17 +16,8 @@ import {
   UdpSocket,
 } from '../dist/index.js';
 import { systemError } from '../dist/native/native.js';
+import { open, opened } from './support/opened.js';
 import { bytes, thrownBy } from './support/outcomes.js';
-
-const opened: Disposable[] = [];
-function open(options?: Parameters<typeof openUdp>[0]): OpenUdp {
-  const udp = openUdp(options);
-  opened.push(udp);
-  return udp;
-}
-afterEach(() => {
-  for (const resource of opened.splice(0)) resource[Symbol.dispose]();
-});
 
 /** A port where nobody listens, and which nobody else is given: a socket that is connected to itself holds it. */
 function nobody(): number {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { lookup as systemLookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   formatSocketAddress,
   type Lookup,
@@ -14,23 +14,12 @@ import {
   sendAll,
 } from '../dist/index.js';
 import { compile } from './support/compile.js';
+import { open, opened } from './support/opened.js';
 import { bytes, codeOf, outcome, thrownBy } from './support/outcomes.js';
 import { PEER } from './support/pair.js';
 import { noNamespaces, runFixture, runInNamespace } from './support/runtime.js';
 
 const isLinux = process.platform === 'linux';
-const opened: OpenUdp[] = [];
-
-function open(options?: OpenUdpOptions): OpenUdp {
-  const udp = openUdp(options);
-  opened.push(udp);
-  return udp;
-}
-
-afterEach(() => {
-  for (const udp of opened.splice(0)) udp[Symbol.dispose]();
-});
-
 const textOf = (udp: OpenUdp) => formatSocketAddress(udp.localAddress);
 const portOf = (udp: OpenUdp) => udp.localAddress.val.port;
 
