@@ -80,7 +80,9 @@ fn learn(told: &mut Ancillary, level: i32, kind: i32, data: &[u8]) {
                 told.is_shared = data[0] == 0xff;
             }
         }
-        (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) if !data.is_empty() => {
+        (libc::IPPROTO_IP, libc::IP_TOS | libc::IP_RECVTOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)
+            if !data.is_empty() =>
+        {
             told.class = Some(word(0).map_or(data[0], |word| i32::from_ne_bytes(word) as u8));
         }
         (libc::SOL_SOCKET, TIME_OPTION) if data.len() >= 16 => {
