@@ -197,9 +197,17 @@ describe('a burst', () => {
     expect(heard.join()).toBe(Array.from({ length: 20 }, (_, i) => i).join());
   });
 
-  it.skipIf(!isNode)('goes on behind a handler that throws', async () => {
-    const log = await runFixture<string[]>('dgram-throws.mjs');
-    expect(log).toEqual(['0', '1', 'uncaught 1', '2', '3', 'uncaught 3', '4']);
+  // What Node.js warns of is what is not documented: where it would warn, the burst goes another way.
+  it.skipIf(!isNode).each([[[]], [['--pending-deprecation']]])('goes on behind what throws, %j', async (flags) => {
+    const [node = '', ...args] = RUNTIME;
+    const logs = ['node:dgram', '../../dist/dgram/index.js'].map(async (module) => {
+      const { code, stdout, stderr } = await run([node, ...args, ...flags, fixture('dgram-throws.mjs'), module]);
+      expect([code, stderr]).toEqual([0, '']);
+      return JSON.parse(stdout);
+    });
+    const [theirs, ours] = await Promise.all(logs);
+    expect(ours).toEqual(theirs);
+    expect(ours).toContain('uncaught throws with ticks left');
   });
 });
 

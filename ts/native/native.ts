@@ -63,6 +63,8 @@ export interface Native {
    * the interest has QUIET.
    */
   watch(socket: number, interest: number): number;
+  /** Has the runtime deal with what was thrown as with an exception that nobody caught; comes back where a handler took it. */
+  fatalException(error: unknown): void;
   errorInfo(errno: number): { code: ErrorCode; name: string; message: string };
   features(): Features;
   descriptor(socket: number): number;

@@ -2,7 +2,8 @@
 
 use crate::arguments::Argument;
 use crate::thread::Thread;
-use napi::{Env, Result};
+use napi::bindgen_prelude::Unknown;
+use napi::{Env, JsValue, Result, sys as napi_sys};
 use napi_derive::napi;
 use std::env;
 use wasi_udp_engine::errno::Errno;
@@ -46,6 +47,14 @@ pub struct ErrorInfo {
 pub fn error_info(errno: Argument) -> Result<ErrorInfo> {
     let errno = Errno(errno.integer_in("errno", 1, i32::MAX)?);
     Ok(ErrorInfo { code: errno.error_code().name().into(), name: errno.name(), message: errno.message() })
+}
+
+/// Has the runtime deal with what was thrown as with an exception that nobody caught: at once, and where a handler took it, the caller
+/// goes on.
+#[napi(catch_unwind, ts_args_type = "error: unknown")]
+pub fn fatal_exception(env: Env, error: Unknown) {
+    // SAFETY: the environment and the value are those of the current call.
+    unsafe { napi_sys::napi_fatal_exception(env.raw(), error.raw()) };
 }
 
 /// What of the system is in use.
