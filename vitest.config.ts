@@ -12,8 +12,9 @@ export default defineConfig({
     globalSetup: '__test__/support/build-guests.ts',
     // Tests count descriptors and end workers: each file has a process of its own.
     pool: 'forks',
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // What hangs fails; what is slow on a busy machine does not.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     env: addon === undefined ? {} : { NAPI_RS_NATIVE_LIBRARY_PATH: addon },
   },
 });

@@ -771,7 +771,8 @@ describe.skipIf(noNamespaces)(`with a network of its own ${noNamespaces ?? ''}`,
     [1000, 'addressed'],
   ] as const;
 
-  it.each(EACH.flatMap((at) => IN_FLIGHT.map((mode) => [...at, ...mode] as const)))(
+  // These wait for the link more than they work.
+  it.concurrent.each(EACH.flatMap((at) => IN_FLIGHT.map((mode) => [...at, ...mode] as const)))(
     'by %s over %s, sends that wait for room, %i in flight: each datagram once, in order',
     async (way, host, count, mode) => {
       const { waited, ...seen } = await runInNamespace<Sent>(slow, 'async-sends.mjs', [way, host, `${count}`, mode]);
@@ -787,14 +788,17 @@ describe.skipIf(noNamespaces)(`with a network of its own ${noNamespaces ?? ''}`,
     },
   );
 
-  it.each(EACH)('by %s over %s, sends that wait while the peer is changed: invalid-state, not sent', async (...at) => {
-    const seen = await runInNamespace<Sent>(slow, 'async-sends.mjs', [...at, 'turn']);
-    expect(seen).toMatchObject({ refusals: ['invalid-state'], exact: true, altered: 0, second: [1000] });
-    expect(seen.waited).toBeGreaterThan(100);
-    expect(seen.accepted).toBeLessThan(200);
-  });
+  it.concurrent.each(EACH)(
+    'by %s over %s, sends that wait while the peer is changed: invalid-state, not sent',
+    async (...at) => {
+      const seen = await runInNamespace<Sent>(slow, 'async-sends.mjs', [...at, 'turn']);
+      expect(seen).toMatchObject({ refusals: ['invalid-state'], exact: true, altered: 0, second: [1000] });
+      expect(seen.waited).toBeGreaterThan(100);
+      expect(seen.accepted).toBeLessThan(200);
+    },
+  );
 
-  it.each(EACH)('by %s over %s, sends that wait while the socket is dropped: not sent', async (...at) => {
+  it.concurrent.each(EACH)('by %s over %s, sends that wait while the socket is dropped: not sent', async (...at) => {
     const seen = await runInNamespace<Sent>(slow, 'async-sends.mjs', [...at, 'drop']);
     expect(seen).toMatchObject({
       refusals: [at[0] === 'the class' ? 'closed' : 'trap'],

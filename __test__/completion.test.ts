@@ -76,7 +76,7 @@ describe('wasi-udp completion zsh', () => {
       encoding: 'utf8',
       cwd: files,
       input: start + type,
-      timeout: 20_000,
+      timeout: 60_000,
     });
     expect(stdout).toContain('called: [listen] [--timestamps]');
     expect(stdout).toContain('called: [send] [access.log]');

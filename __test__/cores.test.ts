@@ -210,7 +210,7 @@ describe.skipIf(!isLinux)('examples/workers.mjs', () => {
           asked += IN_FLIGHT;
           const answers: string[] = [];
           while (answers.length < IN_FLIGHT) {
-            const signal = AbortSignal.timeout(20_000);
+            const signal = AbortSignal.timeout(50_000);
             await udp.incoming.subscribe().wait({ signal });
             answers.push(...udp.incoming.receive().map(({ data }) => String(data)));
           }

@@ -116,7 +116,7 @@ describe.each(FAMILIES)('a queue over %s', (host) => {
       queue.send(new Uint8Array(isIpv4 ? 1 : 65_527), isIpv4 ? '255.255.255.255:9' : to, callback('first'));
       queue.send('b', to.replace(/\d+$/, '0'), callback('second'));
     });
-    await Promise.race([refused, sleep(5000)]);
+    await Promise.race([refused, sleep(30_000, undefined, { ref: false })]);
     expect(heard).toEqual(['first', 'second']);
   });
 

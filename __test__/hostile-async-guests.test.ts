@@ -393,4 +393,4 @@ it(`${CALLS} random calls within slices: results or traps, nothing else`, async 
   }
   expect(trapped).toBeGreaterThan(calls / 100);
   expect(results).toBeGreaterThan(calls / 100);
-}, 120_000);
+});

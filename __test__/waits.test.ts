@@ -54,7 +54,7 @@ async function settled(promise: Promise<unknown>): Promise<string> {
       () => 'resolved',
       (error) => `${error.code ?? error.name}`,
     ),
-    setTimeout(10_000, 'pending', { signal: late.signal }),
+    setTimeout(30_000, 'pending', { signal: late.signal }),
   ]);
   late.abort();
   return outcome as string;

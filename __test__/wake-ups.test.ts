@@ -51,7 +51,10 @@ describe('a wait that another call ended, and not the system', () => {
     const late = new AbortController();
     const other = incoming.subscribe().wait({ signal: late.signal });
     await first;
-    const outcome = await Promise.race([wait().then(() => 'room'), setTimeout(5000, 'none', { signal: late.signal })]);
+    const outcome = await Promise.race([
+      wait().then(() => 'room'),
+      setTimeout(30_000, 'none', { signal: late.signal }),
+    ]);
     late.abort();
     await expect(other).rejects.toThrow();
     expect(outcome).toBe('room');

@@ -13,21 +13,35 @@ import { requireRust, root, setupOrExit } from './setup.mjs';
 const SUITES = {
   cargo: () => cargo('--workspace'),
   'cargo-portable': () => cargo('--package', 'wasi-udp-engine', '--features', 'portable'),
-  vitest: () => vitest('vitest', {}, undefined, os.availableParallelism() <= 2 ? ['--maxWorkers=2'] : []),
+  vitest: () => vitest('vitest', {}, undefined, AT_ONCE),
   // The same tests on the backend of any Unix, built with debug assertions; without those that know no backend.
   'vitest-portable': async () => {
     const environment = { WASI_UDP_TEST_ADDON: await buildPortable() };
-    return vitestAgain('vitest-portable', environment, undefined, ABOVE_SOCKETS);
+    return vitestAgain('vitest-portable', environment, undefined, without(ABOVE_SOCKETS));
   },
   // The same tests with a poller thread in place of the event loop's own.
-  'vitest-thread': () => vitestAgain('vitest-thread', { WASI_UDP_POLLER: 'thread' }, undefined, ABOVE_SOCKETS),
+  'vitest-thread': () => vitestAgain('vitest-thread', { WASI_UDP_POLLER: 'thread' }, undefined, without(ABOVE_SOCKETS)),
   // The same tests on other runtimes.
   ...Object.fromEntries(
-    Object.keys(RUNTIMES).map((name) => [`vitest-${name}`, () => vitestAgain(`vitest-${name}`, {}, runtime(name))]),
+    Object.keys(RUNTIMES).map((name) => [
+      `vitest-${name}`,
+      () => vitestAgain(`vitest-${name}`, {}, runtime(name), BETWEEN.includes(name) ? OF_RUNTIMES : without(OF_NONE)),
+    ]),
   ),
 };
+/** How many files at once: one more than there are processors, since a test waits for processes, timers and links. */
+const AT_ONCE = [`--maxWorkers=${os.availableParallelism() + 1}`];
 /** Files that test what stands on sockets, and is the same on each backend: commands, caches, documents. */
 const ABOVE_SOCKETS = ['cli*', 'completion', 'component-cache', 'documents', 'workflows'];
+/** Files that test what no runtime has a part in. */
+const OF_NONE = ['completion', 'documents', 'workflows'];
+/** Versions between others that run all: they run what V8, libuv, N-API and streams have a part in. */
+const BETWEEN = ['node22', 'node24'];
+const OF_RUNTIMES = [
+  ...['native', 'binary', 'workers', 'cores', 'leaks', 'adopted', 'address-likes', 'seccomp', 'pollable', 'waits'],
+  ...['wake-ups', 'reentry', 'queue-turns', 'datagram-queue', 'read-ahead', 'write-behind', 'dgram', 'async', 'jco'],
+  ...['host', 'guests', 'instantiate-core', 'run', 'cli-input', 'cli-output', 'cli-signals'],
+];
 const DEFAULT_SUITES = ['cargo', 'cargo-portable', 'vitest'];
 
 /** Runs `cargo test`; sums the results that each test binary prints, but not those of one that runs a single test again. */
@@ -46,10 +60,14 @@ async function cargo(...args) {
   return truthful(counts, code);
 }
 
-/** Runs vitest once more: with fewer rounds in the long tests, and two files at once, since each waits more than it works. */
-function vitestAgain(name, environment, program, without = []) {
-  const excluded = without.map((file) => `--exclude=**/${file}.test.ts`);
-  return vitest(name, { WASI_UDP_TEST_ROUNDS: '20', ...environment }, program, ['--maxWorkers=2', ...excluded]);
+/** Runs vitest once more, with fewer rounds in the long tests; `files` are arguments that choose some. */
+function vitestAgain(name, environment, program, files) {
+  return vitest(name, { WASI_UDP_TEST_ROUNDS: '20', ...environment }, program, [...AT_ONCE, ...files]);
+}
+
+/** The arguments that leave files out. */
+function without(files) {
+  return files.map((file) => `--exclude=**/${file}.test.ts`);
 }
 
 /** Runs vitest; reads the counts from its JSON report. */

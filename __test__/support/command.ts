@@ -8,7 +8,7 @@ import { RUNTIME } from './runtime.js';
 export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** How long a command may take to end, in milliseconds, before it counts as hanging. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 100_000;
 
 export interface CommandOptions {
   /** A descriptor, or what spawn(2) makes of 'pipe' and 'ignore'. */

@@ -42,9 +42,9 @@ export class Receiver {
     return this.received.map(String);
   }
 
-  /** Resolves when so many datagrams have arrived; rejects when they do not within five seconds. */
+  /** Resolves when so many datagrams have arrived; rejects when they do not within half a minute. */
   async until(count: number): Promise<void> {
-    const deadline = Date.now() + 5000;
+    const deadline = Date.now() + 30_000;
     while (this.received.length < count) {
       const left = deadline - Date.now();
       if (left <= 0) throw new Error(`expected ${count} datagrams, ${this.received.length} arrived`);
