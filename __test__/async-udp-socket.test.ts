@@ -59,9 +59,15 @@ describe.each(CASES)('udp-socket of wasi:sockets/types@0.3 by $entrance.title ov
     while (texts.length < count) texts.push(textOf(await socket.receive()));
     return texts;
   };
-  /** What a promise comes to within a moment: an outcome, or 'pending'. */
-  const soon = (promise: Promise<unknown>): Promise<string> =>
-    Promise.race([outcome(() => promise), sleep(50, 'pending')]);
+  /** What a promise comes to within a moment, and the turns of the event loop that read what is there: an outcome, or 'pending'. */
+  const soon = (promise: Promise<unknown>): Promise<string> => {
+    const moment = async () => {
+      await sleep(50);
+      for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+      return 'pending';
+    };
+    return Promise.race([outcome(() => promise), moment()]);
+  };
   const isUnbound = async (socket: AsyncSocket) =>
     (await outcome(() => socket.getLocalAddress())) === 'invalid-state' &&
     (await outcome(() => socket.receive())) === 'invalid-state';
