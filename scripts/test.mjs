@@ -31,8 +31,11 @@ const SUITES = {
 };
 /** How many files at once: one more than there are processors, since a test waits for processes, timers and links. */
 const AT_ONCE = [`--maxWorkers=${os.availableParallelism() + 1}`];
-/** Files that test what stands on sockets, and is the same on each backend: commands, caches, documents. */
-const ABOVE_SOCKETS = ['cli*', 'completion', 'component-cache', 'documents', 'workflows'];
+/** Files that test what stands on sockets, and is the same on each backend: commands, guests' memory, caches, documents. */
+const ABOVE_SOCKETS = [
+  ...['cli*', 'completion', 'component-cache', 'documents', 'workflows'],
+  ...['guests', 'hostile-*', 'limits', 'run', 'run-async', 'shim-copies'],
+];
 /** Files that test what no runtime has a part in. */
 const OF_NONE = ['completion', 'documents', 'workflows'];
 /** Versions between others that run all: they run what V8, libuv, N-API and streams have a part in. */
