@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export async function startDnsmasq(...options) {
   install('dnsmasq', 'dnsmasq-base');
   const port = await freePort();
-  const child = await start('dnsmasq', [
+  const child = await start(port, 'dnsmasq', [
     ...['--keep-in-foreground', '--conf-file=/dev/null', '--pid-file', '--no-resolv', '--no-hosts'],
     ...['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${port}`, '--user=root'],
     ...options,
@@ -33,7 +33,7 @@ export async function startSyslog(folder) {
      action(type="omfile" file="${log}" template="message")
     `,
   );
-  const child = await start('rsyslogd', ['-n', '-f', at('rsyslog.conf'), '-i', at('rsyslog.pid')]);
+  const child = await start(port, 'rsyslogd', ['-n', '-f', at('rsyslog.conf'), '-i', at('rsyslog.pid')]);
   const seen = () => (fs.existsSync(log) ? fs.readFileSync(log, 'utf8').split('\n').slice(0, -1) : []);
   const received = async ({ length }) => {
     await until(() => seen().length >= length);
@@ -42,12 +42,18 @@ export async function startSyslog(folder) {
   return { child, port, address: `127.0.0.1:${port}`, received };
 }
 
-/** Starts a server, and waits until it has had time to bind or to fail. */
-export async function start(file, args) {
+/** Starts a server, and waits until it is bound to its port. */
+async function start(port, file, args) {
   const child = spawn(file, args, { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, PATH: PATHS } });
-  await Promise.race([sleep(1000), once(child, 'exit')]);
+  await until(() => isBound(port) || child.exitCode !== null);
   assert.equal(child.exitCode, null, `${file} did not start`);
   return child;
+}
+
+/** Whether a socket of IPv4 has the port. See proc(5), /proc/net/udp. */
+function isBound(port) {
+  const hexadecimal = port.toString(16).toUpperCase().padStart(4, '0');
+  return new RegExp(`^ *\\d+: \\w+:${hexadecimal} `, 'm').test(fs.readFileSync('/proc/net/udp', 'utf8'));
 }
 
 export async function stop(child) {
@@ -65,7 +71,7 @@ export async function freePort() {
 }
 
 export async function until(condition) {
-  for (let i = 0; i < 100 && !condition(); i++) await sleep(100);
+  for (let i = 0; i < 600 && !condition(); i++) await sleep(100);
 }
 
 /** What a run needs is not here, and cannot be installed: it is left out. */

@@ -73,7 +73,7 @@ export class Consumer {
       env: { ...this.environment, ...env },
       encoding: 'utf8',
       input,
-      timeout: 60_000,
+      timeout: 120_000,
     });
     if (error) throw error;
     return { code: status ?? signal, stdout, stderr };
