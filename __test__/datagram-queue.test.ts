@@ -273,6 +273,20 @@ describe('a queue', () => {
     expect(await arrived(receiver, 1)).toEqual(['outer']);
   });
 
+  it.each(['flush', 'close'] as const)(
+    '%s() resolves behind the callbacks and refusals of what it sends',
+    async (end) => {
+      const heard: string[] = [];
+      const { queue } = open2('127.0.0.1', { onError: ({ message }) => heard.push(message) });
+      await Promise.resolve();
+      queue.send('one', undefined, () => heard.push('one'));
+      queue.send(5 as never);
+      queue.send('two', undefined, () => heard.push('two'));
+      await queue[end]();
+      expect(heard).toEqual(['one', expect.stringMatching(/^send\(\)/), 'two']);
+    },
+  );
+
   it('a callback may send, flush and close', async () => {
     const { receiver, queue } = open2('127.0.0.1');
     const done = new Promise<void>((resolve, reject) => {

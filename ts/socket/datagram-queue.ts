@@ -258,11 +258,11 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   /** @internal Sends what waits, and resolves when all of it is sent or refused. */
   async emptied(): Promise<void> {
     this.leave();
-    if (this.pending > 0) {
-      await new Promise<void>((resolve) => {
-        this.#notices.push({ after: this.#given, isCallback: false, tell: () => resolve() });
-      });
-    }
+    // Behind the callbacks of what has left just now.
+    await new Promise<void>((resolve) => {
+      this.#notices.push({ after: this.#given, isCallback: false, tell: () => resolve() });
+      this.#tell();
+    });
   }
 
   /**
