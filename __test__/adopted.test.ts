@@ -3,6 +3,7 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import net from 'node:net';
+import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { formatSocketAddress, type OpenUdpOptions, openUdp } from '../dist/index.js';
 import { native, OPTION } from '../dist/native/native.js';
@@ -151,6 +152,23 @@ describe.skipIf(cannotPass)('a descriptor that a parent passed', () => {
     expect(thrownBy(() => openUdp({ fd }))).toMatchObject({ code: 'EEXIST' });
     expect(native.getOption(handle, OPTION.broadcast)).toBe(0);
     native.close(handle);
+  });
+
+  it('is refused where another thread has it, whose socket lives on', async () => {
+    const worker = new Worker(fixture('holder.mjs'));
+    const [{ fd, address }] = (await once(worker, 'message')) as [{ fd: number; address: string }];
+    for (let tries = 0; tries < 3; tries++) expect(thrownBy(() => openUdp({ fd }))).toMatchObject({ code: 'EEXIST' });
+    using udp = openUdp({ remote: address });
+    udp.outgoing.checkSend();
+    udp.outgoing.send([{ data: bytes('still there') }]);
+    await udp.incoming.subscribe().wait();
+    expect(String(udp.incoming.receive()[0]!.data)).toBe('still there');
+    worker.postMessage('close');
+    await once(worker, 'exit');
+    // What another owner opens by that number later is free again.
+    const numbers = Array.from({ length: 64 }, () => open({}));
+    for (const one of numbers) one.close();
+    expect(thrownBy(() => openUdp({ fd }))).not.toMatchObject({ code: 'EEXIST' });
   });
 
   it('is refused where it is a socket of TCP', async (context) => {

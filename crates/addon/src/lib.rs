@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod arguments;
+#[cfg(unix)]
+mod claims;
 mod hot;
 mod readiness;
 #[cfg(feature = "simulated")]

@@ -53,11 +53,6 @@ impl<T> Slab<T> {
         self.slots.get_mut(index).filter(|slot| slot.generation == generation)?.value.as_mut()
     }
 
-    /// The values that are here.
-    pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().filter_map(|slot| slot.value.as_ref())
-    }
-
     /// Gives the value back, and makes its handle stale.
     pub fn remove(&mut self, handle: i32) -> Option<T> {
         let (generation, index) = split(handle);

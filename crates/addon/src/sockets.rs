@@ -1,6 +1,8 @@
 //! The calls on a socket that are not made for every batch.
 
 use crate::arguments::{Argument, refuse};
+#[cfg(unix)]
+use crate::claims::Claim;
 use crate::hot::encode;
 use crate::readiness::{READABLE, WRITABLE};
 use crate::thread::{Open, Thread, stale};
@@ -28,7 +30,7 @@ pub fn open(env: Env, family: Argument) -> Result<i32> {
         Ok(socket) => socket,
         Err(errno) => return Ok(-errno.0),
     };
-    insert(&env, Open { socket })
+    insert(&env, Open::new(socket))
 }
 
 /// Opens a descriptor of this thread's own for the system's socket behind another thread's `descriptor`, to wait on it here;
@@ -47,25 +49,22 @@ pub fn adopt(env: Env, descriptor: Argument) -> Result<i32> {
     });
     let duplicate = other.try_clone().and_then(|socket| Ok((socket.local_addr()?.is_ipv6(), socket)));
     match duplicate.map_err(Errno::from) {
-        Ok((ipv6, socket)) => insert(&env, Open { socket: UdpSocket::over(socket, ipv6) }),
+        Ok((ipv6, socket)) => insert(&env, Open::new(UdpSocket::over(socket, ipv6))),
         Err(errno) => Ok(-errno.0),
     }
 }
 
 /// Takes over a UDP socket of IPv4 or IPv6 that the process has open as `descriptor`: closing the handle closes it. Its handle;
-/// where it is another thing, or one that this thread has already (EEXIST), be it a handle of its event loop, an error number,
-/// and the descriptor stays its owner's.
+/// where it is another thing, or one that a thread of this process has already (EEXIST), be it a handle of this thread's event
+/// loop, an error number, and the descriptor stays its owner's.
 #[napi(catch_unwind, ts_args_type = "descriptor: number")]
 pub fn take_over(env: Env, descriptor: Argument) -> Result<i32> {
     let descriptor = descriptor.integer_in("descriptor", 0, i32::MAX)?;
     #[cfg(unix)]
     {
-        // Two owners would close it under each other.
-        let has_it = |open: &Open| std::os::fd::AsRawFd::as_raw_fd(open.socket.as_socket()) == descriptor;
         let thread = Thread::of(&env)?;
-        if thread.sockets().slab.values().any(has_it) {
-            return Ok(-sys::EXISTS);
-        }
+        // Two owners would close it under each other.
+        let Some(claim) = Claim::take(descriptor) else { return Ok(-sys::EXISTS) };
         // SAFETY: the caller gives the descriptor away. Where it is none that is open, or another thing, the calls on it fail,
         // and it is given back unclosed.
         let socket = unsafe { <Socket as std::os::fd::FromRawFd>::from_raw_fd(descriptor) };
@@ -74,7 +73,7 @@ pub fn take_over(env: Env, descriptor: Argument) -> Result<i32> {
             Err(errno) => Err((socket, errno)),
         };
         match adopted {
-            Ok(socket) => insert(&env, Open { socket }),
+            Ok(socket) => insert(&env, Open::claimed(claim, socket)),
             Err((socket, errno)) => {
                 let _ = std::os::fd::IntoRawFd::into_raw_fd(socket);
                 Ok(-errno.0)

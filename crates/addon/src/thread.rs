@@ -2,6 +2,8 @@
 //! thread's environment.
 
 use crate::arguments::{Argument, refuse};
+#[cfg(unix)]
+use crate::claims::Claim;
 use crate::readiness::{self, CleanupHook, Listener, Readiness};
 use crate::slab::Slab;
 use napi::{Env, Result, check_status, sys};
@@ -33,8 +35,28 @@ pub struct Sockets {
 
 /// An open socket.
 pub struct Open {
+    /// What keeps others from taking its descriptor over. It goes before the socket, which closes the descriptor.
+    #[cfg(unix)]
+    _claim: Claim,
     /// The socket itself.
     pub socket: UdpSocket,
+}
+
+impl Open {
+    /// A socket with a descriptor of its own.
+    pub fn new(socket: UdpSocket) -> Self {
+        Self {
+            #[cfg(unix)]
+            _claim: Claim::of(socket.as_socket()),
+            socket,
+        }
+    }
+
+    /// A socket with a descriptor that was claimed before.
+    #[cfg(unix)]
+    pub fn claimed(claim: Claim, socket: UdpSocket) -> Self {
+        Self { _claim: claim, socket }
+    }
 }
 
 impl Thread {
