@@ -47,6 +47,44 @@ impl Ancillary {
         *self == Self::default()
     }
 
+    /// The source that a packet info names where one is asked for: the unspecified one of the protocol that the datagram leaves by,
+    /// for an interface alone.
+    pub fn source(&self, ipv6: bool) -> Option<IpAddr> {
+        let unspecified: IpAddr = if ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        self.address.or((self.interface != 0).then_some(unspecified))
+    }
+
+    /// Takes in the data of an IPV6_PKTINFO (RFC 3542, 6): an address, the index of the interface. A socket of both protocols has it
+    /// told of IPv4 as well, whose own packet info goes before. What is cut short tells nothing.
+    pub fn tell_packet_info_v6(&mut self, data: &[u8]) {
+        let Some((address, rest)) = data.split_first_chunk::<16>() else { return };
+        let Some(&interface) = rest.first_chunk() else { return };
+        let address = Ipv6Addr::from(*address);
+        self.interface = u32::from_ne_bytes(interface);
+        if self.address.is_none() {
+            self.tell_address(address.into());
+        }
+    }
+
+    /// Takes in the address that a datagram came to. By itself it tells of one broadcast address alone.
+    pub fn tell_address(&mut self, address: IpAddr) {
+        let address = address.to_canonical();
+        self.address = Some(address);
+        self.is_shared = address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    }
+
+    /// What macOS can do of what is asked for a datagram of IPv4 that leaves by a socket of that address (`udp_output` of
+    /// bsd/netinet/udp_usrreq.c): an interface goes before a source, which is not looked at then; and a packet info has the socket
+    /// forget its own address and its peer, so that it hears what is sent to others. Hence a source goes without an interface, one
+    /// that the socket is bound to is not asked for, and none is where the socket has another address, as each connected one has.
+    pub fn for_macos(mut self, bound: IpAddr) -> Option<Self> {
+        if self.address.is_some() {
+            self.interface = 0;
+            self.address = self.address.filter(|&source| source != bound);
+        }
+        (self.source(false).is_none() || bound.is_unspecified()).then_some(self)
+    }
+
     /// What a record says; none where its family is not 0, 4 or 6.
     pub fn read(record: &Record) -> Option<Self> {
         let (words, _) = record.as_chunks::<4>();

@@ -92,3 +92,54 @@ fn a_record_of_an_unknown_family_is_forged() {
     assert_eq!(forged, Forged::Record(0));
     assert_eq!(forged.to_string(), "record 0 of the table must have family 0, 4 or 6");
 }
+
+#[test]
+fn on_macos_a_packet_info_leaves_the_socket_its_address_and_its_peer() {
+    let [own, other, any]: [IpAddr; 3] =
+        ["192.0.2.1", "192.0.2.2", "0.0.0.0"].map(|text| text.parse().expect("an address"));
+    let asked = |address, interface| Ancillary { address, interface, class: Some(3), ..Ancillary::default() };
+    for (given, bound, expected) in [
+        (asked(None, 0), own, Some(asked(None, 0))),
+        (asked(Some(own), 0), any, Some(asked(Some(own), 0))),
+        (asked(Some(own), 7), any, Some(asked(Some(own), 0))),
+        (asked(Some(own), 7), own, Some(asked(None, 0))),
+        (asked(Some(other), 7), own, None),
+        (asked(None, 7), own, None),
+        (asked(None, 7), any, Some(asked(None, 7))),
+    ] {
+        assert_eq!(given.for_macos(bound), expected, "{given:?} of {bound}");
+    }
+}
+
+#[test]
+fn groups_and_broadcasts_are_known_by_their_addresses() {
+    for (text, is_shared) in [
+        ("192.0.2.1", false),
+        ("224.0.0.251", true),
+        ("255.255.255.255", true),
+        ("2001:db8::1", false),
+        ("ff02::fb", true),
+        ("::ffff:192.0.2.1", false),
+        ("::ffff:224.0.0.251", true),
+    ] {
+        let mut told = Ancillary::default();
+        told.tell_address(text.parse().expect("an address"));
+        assert_eq!(told.is_shared, is_shared, "{text}");
+    }
+}
+
+#[test]
+fn a_packet_info_of_ipv6_is_taken_whole_and_gives_way_to_one_of_ipv4() {
+    let info = [Ipv6Addr::LOCALHOST.octets().as_slice(), &5u32.to_ne_bytes()].concat();
+    for cut in 0..info.len() {
+        let mut told = Ancillary::default();
+        told.tell_packet_info_v6(&info[..cut]);
+        assert!(told.is_empty());
+    }
+    let mut told = Ancillary::default();
+    told.tell_packet_info_v6(&info);
+    assert_eq!(told, Ancillary { address: Some(Ipv6Addr::LOCALHOST.into()), interface: 5, ..Ancillary::default() });
+    let mut told = Ancillary { address: Some(Ipv4Addr::LOCALHOST.into()), ..Ancillary::default() };
+    told.tell_packet_info_v6(&info);
+    assert_eq!(told, Ancillary { address: Some(Ipv4Addr::LOCALHOST.into()), interface: 5, ..Ancillary::default() });
+}

@@ -170,3 +170,19 @@ fn a_group_is_heard_while_it_is_joined_and_from_its_source_alone() {
     assert!(hears(Some(source.ip())));
     assert!(!hears(Some(Ipv4Addr::new(192, 0, 2, 1).into())));
 }
+
+/// Where there is a route to the group, or else ENODEV.
+#[test]
+fn without_an_interface_a_group_is_joined_and_left_once() {
+    let (listener, _) = bound(unspecified(LOOPBACKS[0]));
+    for source in [None, Some(Ipv4Addr::new(192, 0, 2, 1).into())] {
+        let membership = Membership { group: Ipv4Addr::new(232, 1, 2, 4).into(), source, interface: 0 };
+        let set = |join| listener.set_membership(&membership, join);
+        if set(true) == Err(Errno(libc::ENODEV)) {
+            continue;
+        }
+        assert!(set(true).is_err(), "joined twice");
+        assert_eq!(set(false), Ok(()));
+        assert_eq!(set(false), Err(Errno(libc::EADDRNOTAVAIL)));
+    }
+}

@@ -70,14 +70,18 @@ fn learn(told: &mut Ancillary, level: i32, kind: i32, data: &[u8]) {
             let [interface, own, address] = [0, 4, 8].map(|at| word(at).expect("a word"));
             told.interface = u32::from_ne_bytes(interface);
             told.address = Some(IpAddr::V4(Ipv4Addr::from(address)));
-            told.is_shared = own != [0; 4] && own != address;
+            let is_group = address[0] >> 4 == 14 || address == [255; 4];
+            told.is_shared = if own == [0; 4] { is_group } else { own != address };
         }
         (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if data.len() >= 20 => {
             told.interface = u32::from_ne_bytes(word(16).expect("a word"));
             if told.address.is_none() {
                 let address = Ipv6Addr::from(<[u8; 16]>::try_from(&data[..16]).expect("sixteen bytes"));
                 told.address = Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4));
-                told.is_shared = data[0] == 0xff;
+                told.is_shared = match told.address {
+                    Some(IpAddr::V4(address)) => address.octets()[0] >> 4 == 14 || address.octets() == [255; 4],
+                    _ => data[0] == 0xff,
+                };
             }
         }
         (libc::IPPROTO_IP, libc::IP_TOS | libc::IP_RECVTOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)

@@ -1,9 +1,10 @@
 //! Any Unix: sendmsg(2) and recvmsg(2) in a loop, with nothing that only some systems have.
 
-use super::unix::{Control, NO_CONTROL, Name, Writer, ancillary, counted};
+use super::unix::{Control, NO_CONTROL, Name, UNKNOWN, Writer, ancillary, counted};
 use super::{MESSAGE_BYTES, Received, Report, retry};
 use crate::ancillary::Ancillary;
 use crate::errno::Errno;
+use crate::options::unmapped;
 use crate::outgoing::Taken;
 use crate::runs::Run;
 use crate::table::Batch;
@@ -50,8 +51,15 @@ impl Messages {
             header.msg_name = (&raw mut self.name).cast();
         }
         if let Some(ancillary) = batch.ancillary(run.address) {
+            let ipv6 = batch.leaves_by_ipv6(run.address);
+            let ancillary = if ipv6 || !cfg!(target_vendor = "apple") {
+                ancillary
+            } else {
+                let bound = socket.local_addr()?.as_socket().ok_or(Errno(UNKNOWN))?;
+                ancillary.for_macos(unmapped(bound).ip()).ok_or(Errno(libc::EOPNOTSUPP))?
+            };
             let mut control = Writer::new(&mut self.control);
-            control.ancillary(&ancillary, batch.leaves_by_ipv6(run.address));
+            control.ancillary(&ancillary, ipv6);
             control.attach(&mut header);
         }
         // SAFETY: the header points to a vector, a name and a control that live through the call, and to the batch's payload, which its

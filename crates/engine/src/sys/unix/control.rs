@@ -63,12 +63,10 @@ impl<'a> Writer<'a> {
             let (level, kind) = class_option(ipv6);
             self.push(level, kind, c_int::from(class));
         }
-        match ancillary.address {
-            None if ancillary.interface == 0 => {}
+        match ancillary.source(ipv6) {
+            None => {}
             Some(IpAddr::V4(source)) => self.info_v4(source, ancillary.interface),
             Some(IpAddr::V6(source)) => self.info_v6(source, ancillary.interface),
-            None if ipv6 => self.info_v6(Ipv6Addr::UNSPECIFIED, ancillary.interface),
-            None => self.info_v4(Ipv4Addr::UNSPECIFIED, ancillary.interface),
         }
     }
 
@@ -150,21 +148,14 @@ pub fn ancillary(header: &libc::msghdr) -> Ancillary {
                 let (words, _) = data.as_chunks::<4>();
                 let [interface, own, address, ..] = *words else { continue };
                 told.interface = u32::from_ne_bytes(interface);
-                told.address = Some(Ipv4Addr::from(address).into());
-                // What came before the option was set has neither interface nor own address.
-                told.is_shared = own != address && own != [0; 4];
-            }
-            // struct in6_pktinfo. A socket of both protocols tells it of IPv4 as well.
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let Some((address, rest)) = data.split_first_chunk::<16>() else { continue };
-                let Some(&interface) = rest.first_chunk() else { continue };
-                let address = Ipv6Addr::from(*address);
-                told.interface = u32::from_ne_bytes(interface);
-                if told.address.is_none() {
-                    told.address = Some(IpAddr::from(address).to_canonical());
-                    told.is_shared = address.is_multicast();
+                told.tell_address(Ipv4Addr::from(address).into());
+                // macOS tells no own address, nor does Linux of what came before the option was set.
+                if own != [0; 4] {
+                    told.is_shared = own != address;
                 }
             }
+            // struct in6_pktinfo.
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => told.tell_packet_info_v6(data),
             // One byte of IPv4, an `int` of IPv6; systems differ in the type's name.
             (libc::IPPROTO_IP, libc::IP_TOS | libc::IP_RECVTOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                 let class = data.first_chunk().map(|&word| c_int::from_ne_bytes(word) as u8);

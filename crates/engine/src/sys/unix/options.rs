@@ -6,7 +6,7 @@ use crate::options::Membership;
 use socket2::{SockAddr, Socket};
 use std::ffi::CString;
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 /// What a system answers that lacks an option.
@@ -201,6 +201,9 @@ struct Group {
 
 /// Joins a multicast group or leaves it, by the options of RFC 3678, which are the same for IPv4 and IPv6.
 pub fn set_membership(socket: &Socket, membership: &Membership, join: bool) -> Result<(), Errno> {
+    if cfg!(any(feature = "portable", not(target_os = "linux"))) && membership.interface == 0 {
+        return set_membership_somewhere(socket, membership, join);
+    }
     let level = if membership.group.is_ipv6() { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
     let group = Group { interface: membership.interface, group: storage(membership.group) };
     match membership.source {
@@ -210,6 +213,22 @@ pub fn set_membership(socket: &Socket, membership: &Membership, join: bool) -> R
             set(socket, level, name, &GroupSource { group, source: storage(source) })
         }
     }
+}
+
+/// As above, with the interface left to the system, which the options of RFC 3678 do not do on macOS and BSD (`inp_join_group` of
+/// bsd/netinet/in_mcast.c): by the options of each protocol. None of IPv6's names a source.
+fn set_membership_somewhere(socket: &Socket, membership: &Membership, join: bool) -> Result<(), Errno> {
+    const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+    match (membership.group, membership.source) {
+        (IpAddr::V4(group), None) if join => socket.join_multicast_v4(&group, &ANY)?,
+        (IpAddr::V4(group), None) => socket.leave_multicast_v4(&group, &ANY)?,
+        (IpAddr::V4(group), Some(IpAddr::V4(source))) if join => socket.join_ssm_v4(&source, &group, &ANY)?,
+        (IpAddr::V4(group), Some(IpAddr::V4(source))) => socket.leave_ssm_v4(&source, &group, &ANY)?,
+        (IpAddr::V6(group), None) if join => socket.join_multicast_v6(&group, 0)?,
+        (IpAddr::V6(group), None) => socket.leave_multicast_v6(&group, 0)?,
+        (_, Some(_)) => return Err(Errno(libc::ENODEV)),
+    }
+    Ok(())
 }
 
 /// The host as a socket address, of port 0.

@@ -66,12 +66,10 @@ impl<'a> Writer<'a> {
             Some(ecn) if ecn < 4 => self.push(WinSock::IPPROTO_IP, WinSock::IP_ECN, i32::from(ecn)),
             Some(_) => return Err(Errno(WinSock::WSAEOPNOTSUPP)),
         }
-        match ancillary.address {
-            None if ancillary.interface == 0 => {}
+        match ancillary.source(ipv6) {
+            None => {}
             Some(IpAddr::V4(source)) => self.info_v4(source, ancillary.interface),
             Some(IpAddr::V6(source)) => self.info_v6(source, ancillary.interface),
-            None if ipv6 => self.info_v6(Ipv6Addr::UNSPECIFIED, ancillary.interface),
-            None => self.info_v4(Ipv4Addr::UNSPECIFIED, ancillary.interface),
         }
         Ok(())
     }
@@ -127,22 +125,11 @@ pub fn ancillary(control: &Control, length: usize) -> Ancillary {
             (WinSock::IPPROTO_IP, WinSock::IP_PKTINFO) => {
                 let (words, _) = data.as_chunks::<4>();
                 let [address, interface, ..] = *words else { continue };
-                let address = Ipv4Addr::from(address);
-                told.address = Some(address.into());
-                told.is_shared = address.is_multicast() || address.is_broadcast();
+                told.tell_address(Ipv4Addr::from(address).into());
                 told.interface = u32::from_ne_bytes(interface);
             }
             // IN6_PKTINFO.
-            (WinSock::IPPROTO_IPV6, WinSock::IPV6_PKTINFO) => {
-                let Some((address, rest)) = data.split_first_chunk::<16>() else { continue };
-                let Some(&interface) = rest.first_chunk() else { continue };
-                let address = Ipv6Addr::from(*address);
-                told.interface = u32::from_ne_bytes(interface);
-                if told.address.is_none() {
-                    told.address = Some(IpAddr::from(address).to_canonical());
-                    told.is_shared = address.is_multicast();
-                }
-            }
+            (WinSock::IPPROTO_IPV6, WinSock::IPV6_PKTINFO) => told.tell_packet_info_v6(data),
             (WinSock::IPPROTO_IP, WinSock::IP_TOS) | (WinSock::IPPROTO_IPV6, WinSock::IPV6_TCLASS) => {
                 told.class = data.first_chunk().map(|&word| i32::from_ne_bytes(word) as u8).or(told.class);
             }
