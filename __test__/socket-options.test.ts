@@ -95,6 +95,21 @@ describe('wrong values', () => {
     }).toThrow(rule);
   });
 
+  it.each([0, 1, null, 'false', {}])('segmentation: %s is a TypeError', (segmentation) => {
+    expect(() => openUdp({ segmentation: segmentation as never })).toThrow(
+      /segmentation: it takes true or false, got /,
+    );
+  });
+
+  it('an interface that there is not, and a group that was not joined, are told as such', () => {
+    const udp = open();
+    expect(String(thrownBy(() => (udp.multicastInterface = 2 ** 30)))).toMatch(/interface/);
+    for (const source of [undefined, '192.0.2.1'])
+      expect(String(thrownBy(() => udp.leaveGroup('232.1.1.1', { source: source!, interface: 1 })))).toMatch(
+        /the socket has not joined the group/,
+      );
+  });
+
   it.each(['device', 'multicastInterface'])('%s: what is no interface is invalid-argument', (name) => {
     for (const value of ['no such one', '', '192.0.2.77', -1, 1.5, null, {}])
       expect(outcome(() => openUdp({ [name]: value } as OpenUdpOptions))).toBe('invalid-argument');
@@ -366,6 +381,19 @@ describe('names', () => {
       code,
     });
   });
+
+  it.each([undefined, null, 5, 'nothing', {}, [], [null], [{}], [{ address: 5 }], [{ address: 'x' }, 7]])(
+    'a lookup that answers %j has no answer',
+    async (answer) => {
+      const lookup = ((_name: string, _options: object, callback: (error: null, answer: unknown) => void) => {
+        setImmediate(() => {
+          callback(null, answer);
+          callback(null, [{ address: '127.0.0.1', family: 4 }]);
+        });
+      }) as Lookup;
+      await expect(openUdpAsync({ remote: 'a.example:7', lookup })).rejects.toMatchObject({ code: 'ENOTFOUND' });
+    },
+  );
 
   it('a name without an address of the family is name-unresolvable', async () => {
     const { lookup } = lookupOf([{ address: '::1', family: 6 }]);

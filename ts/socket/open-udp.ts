@@ -73,6 +73,8 @@ export function openUdp(options: OpenUdpOptions = {}): OpenUdp {
   const { allow, fd, segmentation, onPeerError } = options;
   if (onPeerError !== undefined && typeof onPeerError !== 'function')
     throw new TypeError(`openUdp(), onPeerError: it takes a function, got ${show(onPeerError)}: leave it out`);
+  if (segmentation !== undefined && typeof segmentation !== 'boolean')
+    throw new TypeError(`openUdp(), segmentation: it takes true or false, got ${show(segmentation)}`);
   const settings = encodeSettings('openUdp()', options);
   const isIpv6 = settings.has('ipv6Only');
   const remote = toAddress(options.remote);
@@ -152,11 +154,11 @@ export interface OpenUdpAsyncOptions extends OpenUdpOptions, ResolveOptions {
  */
 export async function openUdpAsync(options: OpenUdpAsyncOptions = {}): Promise<OpenUdp> {
   checkOptions('openUdpAsync()', options, [...OWN_OPTIONS, 'family', 'lookup']);
-  const { family, lookup, ...others } = options;
+  const { family, lookup, local, remote, ...others } = options;
   const addresses = (address: SocketAddressLike | undefined) =>
     address === undefined ? [undefined] : candidatesOf(address, { family, lookup });
-  const [locals, remotes] = await Promise.all([addresses(options.local), addresses(options.remote)]);
-  const isDual = options.ipv6Only === false;
+  const [locals, remotes] = await Promise.all([addresses(local), addresses(remote)]);
+  const isDual = others.ipv6Only === false;
   const pairs = remotes.flatMap((remote) => locals.map((local) => ({ local, remote })));
   const fitting = pairs.filter(
     ({ local, remote }) =>

@@ -92,8 +92,11 @@ function lookUp(host: string, lookup: Lookup, family: IpAddressFamily | undefine
         refuse(error);
         return;
       }
-      const all = typeof answer === 'string' ? [answer] : answer.map(({ address }) => address);
-      const fitting = all.filter((address) => (number === 0 ? isIP(address) !== 0 : isIP(address) === number));
+      // What is none is no answer, whatever a lookup of one's own makes of it.
+      const all: unknown[] = Array.isArray(answer) ? answer.map((one) => Object(one).address) : [answer];
+      const fitting = all
+        .filter((address) => typeof address === 'string')
+        .filter((address) => (number === 0 ? isIP(address) !== 0 : isIP(address) === number));
       if (fitting.length > 0) resolve(fitting);
       else refuse({ code: 'ENOTFOUND' });
     });

@@ -255,7 +255,7 @@ export function getOption(descriptor: Descriptor, name: Name): unknown {
 const REMEDIES: Record<string, string> = {
   EACCES: 'the process may not: it takes a privilege, such as CAP_NET_RAW',
   EADDRINUSE: 'the socket has joined the group already',
-  EADDRNOTAVAIL: 'the socket has not joined the group of this source and interface',
+  EADDRNOTAVAIL: 'there is no such interface',
   EINVAL: 'the value does not fit the socket, its state or its family',
   ENOBUFS: 'the socket has joined as many groups as the system lets it (Linux: net.ipv4.igmp_max_memberships)',
   ENODEV: 'there is no such interface, or no route to the group: name another interface',
@@ -263,6 +263,9 @@ const REMEDIES: Record<string, string> = {
   ENXIO: 'there is no such interface',
   EPERM: 'the process may not: it takes a privilege, such as CAP_NET_RAW',
 };
+
+/** What systems answer to a leave that nothing was joined for: Linux EINVAL of a source. */
+const NOT_JOINED: readonly string[] = ['EADDRNOTAVAIL', 'EINVAL'];
 
 /** The system's names of what comes as control messages. */
 const TOLD = ['IP_RECVERR', ...TELLING.map((name) => ROWS[name].system)];
@@ -284,6 +287,7 @@ export function optionError(
     const lack = `${process.platform} has no ${system} for such a socket (${facts.code}): leave it out here`;
     return new SocketError(payload, `${where}: ${lack}`, facts);
   }
-  const remedy = REMEDIES[facts.code];
+  const isLeave = system.startsWith('MCAST_LEAVE') && NOT_JOINED.includes(facts.code);
+  const remedy = isLeave ? 'the socket has not joined the group of this source and interface' : REMEDIES[facts.code];
   return new SocketError(payload, `${where}: ${system}: ${text}${remedy === undefined ? '' : `: ${remedy}`}`, facts);
 }
