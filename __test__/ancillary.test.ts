@@ -503,6 +503,22 @@ describe.runIf(hasReports)('errors with their destinations', () => {
     await iterator.return?.();
   });
 
+  it.each(['sendAll', 'a queue'])('%s tells of what it sent last before it resolves', async (way) => {
+    const dead = closedPort();
+    const errors: PeerError[] = [];
+    const udp = open({ onPeerError: (error) => errors.push(error) });
+    const list = [1, 2].map((number) => ({ data: Buffer.from([number]), remoteAddress: dead }));
+    if (way === 'sendAll') await sendAll(udp.outgoing, list);
+    else {
+      const queue = udp.outgoing.queue();
+      for (const { data, remoteAddress } of list) queue.send(data, remoteAddress);
+      await queue.close();
+    }
+    await new Promise(setImmediate);
+    expect(errors.length).toBeGreaterThan(0);
+    expect(String(errors[0]!.remoteAddress)).toBe(dead);
+  });
+
   it('a connected socket: its refusals are told there, and fail no call', async () => {
     const errors: PeerError[] = [];
     const dead = closedPort();

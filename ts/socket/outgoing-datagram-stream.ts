@@ -224,17 +224,22 @@ export class OutgoingDatagramStream {
     return this.#destination.remote !== undefined;
   }
 
+  /** @internal Whether refusals that come behind a send are told: of a peer's, or to `onPeerError`. */
+  get hearsRefusals(): boolean {
+    return this.isConnected || this.#descriptor?.onReports !== undefined;
+  }
+
   /** @internal Whether an error of a send is its first datagram's for certain: what the peer has left is told to `onPeerError`. */
   get isCertain(): boolean {
     return this.#live('send').onReports !== undefined;
   }
 
   /**
-   * @internal Has the next `checkSend` ask the kernel whether the peer has refused what was sent: an ICMP message comes behind
-   * the send that it is about.
+   * @internal Has the next `checkSend` ask the kernel whether what was sent is refused: an ICMP message comes behind the send that
+   * it is about.
    */
   doubt(): void {
-    if (this.isConnected) this.#unsure = true;
+    if (this.hearsRefusals) this.#unsure = true;
   }
 
   /**

@@ -130,9 +130,9 @@ class SendLoop {
     }
   }
 
-  /** Throws the error that the peer has left since the last send, or has `onError` hear of it. */
+  /** Throws the error that the peer has left since the last send, or has `onError` hear of it; `onPeerError` hears of its own. */
   async askOnceMore(): Promise<void> {
-    if (this.accepted === 0n || !this.#outgoing.isConnected) return;
+    if (this.accepted === 0n || !this.#outgoing.hearsRefusals) return;
     await nextTurn();
     // Closed behind the last of them: nothing is left to ask.
     if (this.#outgoing.closed) return;
