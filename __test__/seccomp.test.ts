@@ -40,6 +40,7 @@ describe.skipIf(noFilter)(`where a filter refuses calls ${noFilter ?? ''}`, () =
     ['recvmmsg,recvmsg', ['packetInfo', 'receiveTrafficClass', 'timestamps', 'onPeerError']],
     ['recvmsg/errqueue', ['onPeerError']],
     ['sendmmsg,sendmsg,recvmmsg', []],
+    ['setsockopt', []],
   ])('without %s, options whose answers cannot be read say so', async (calls, refused) => {
     const options = ['packetInfo', 'receiveTrafficClass', 'timestamps', 'onPeerError'];
     for (const errno of ['ENOSYS', 'EPERM']) {

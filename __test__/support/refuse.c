@@ -15,6 +15,7 @@
 static const struct { const char *name; unsigned number, flag; } calls[] = {
     {"sendto", SYS_sendto, 0},     {"sendmmsg", SYS_sendmmsg, 0}, {"sendmsg", SYS_sendmsg, 0},
     {"recvmmsg", SYS_recvmmsg, 0}, {"recvmsg", SYS_recvmsg, 0},   {"recvmsg/errqueue", SYS_recvmsg, MSG_ERRQUEUE},
+    {"setsockopt", SYS_setsockopt, 0},
 };
 
 int main(int count, char **arguments) {

@@ -261,7 +261,7 @@ const REMEDIES: Record<string, string> = {
   ENODEV: 'there is no such interface, or no route to the group: name another interface',
   ENOTCONN: 'only a socket that has a remote address knows: open it with `remote`',
   ENXIO: 'there is no such interface',
-  EPERM: 'the process may not: it takes a privilege, such as CAP_NET_RAW',
+  EPERM: 'the process may not: it takes a privilege, such as CAP_NET_RAW, or a filter (seccomp) that allows the call',
 };
 
 /** What systems answer to a leave that nothing was joined for: Linux EINVAL of a source. */
@@ -269,6 +269,11 @@ const NOT_JOINED: readonly string[] = ['EADDRNOTAVAIL', 'EINVAL'];
 
 /** The system's names of what comes as control messages. */
 const TOLD = ['IP_RECVERR', ...TELLING.map((name) => ROWS[name].system)];
+
+/** Whether a filter refuses a call that reads control messages. */
+function isReadRefused(): boolean {
+  return native.features().notes.some((note) => /refuses recvm?msg/.test(note));
+}
 
 /** The error for an error number of the system, from that call; `system` is its name of the option. */
 export function optionError(
@@ -279,7 +284,7 @@ export function optionError(
 ): SocketError {
   const { payload, text, facts } = systemFacts(syscall, errno);
   // The options themselves take no privilege: what reads their control messages is refused.
-  if ((facts.code === 'EPERM' || facts.code === 'ENOSYS') && TOLD.includes(system)) {
+  if ((facts.code === 'EPERM' || facts.code === 'ENOSYS') && TOLD.includes(system) && isReadRefused()) {
     const filtered = `what it tells comes by recvmsg(2) or recvmmsg(2), which a filter refuses (${facts.code}, seccomp): allow them`;
     return new SocketError(payload, `${where}: ${system}: ${filtered}; "wasi-udp doctor" names what is refused`, facts);
   }
