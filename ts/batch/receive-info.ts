@@ -5,7 +5,7 @@ import { newSlot, RECORD, RECORD_WORDS } from '../native/layout.js';
 export interface ReceiveInfo {
   /** The IP address that it was sent to: one of this machine, a group or a broadcast address. With `packetInfo`. */
   readonly localAddress?: string;
-  /** Whether that is a group or a broadcast address (Windows tells of broadcast addresses only 255.255.255.255). */
+  /** Whether that is a group or a broadcast address (of broadcast addresses, macOS and Windows tell 255.255.255.255 alone). */
   readonly isShared: boolean;
   /** The index of the interface that it came by. With `packetInfo`. */
   readonly interface?: number;

@@ -21,7 +21,7 @@ export interface RouteOptions {
    * all addresses. IP_PKTINFO, IPV6_PKTINFO.
    */
   localAddress?: string | undefined;
-  /** The interface: its name, an IP address that it has, or its index. Default: the zone of `localAddress`, or the system's choice. IP_PKTINFO, IPV6_PKTINFO. */
+  /** The interface: its name, an IP address that it has, or its index. Default: the zone of `localAddress`, or the system's choice. IP_PKTINFO, IPV6_PKTINFO; on macOS of IPv4 beside a source it is not looked at. */
   interface?: string | number | undefined;
   /**
    * The traffic class, 0 to 255: six bits of DSCP and two of ECN (RFC 2474, RFC 3168). Default: the socket's `trafficClass`. IP_TOS,

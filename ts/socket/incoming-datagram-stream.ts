@@ -15,7 +15,7 @@ import { Batches } from './batches.js';
 export interface IncomingDatagram {
   /**
    * The payload, as it was sent: 0 to 65,527 bytes. Neighbours share their memory, as small Buffers of Node.js do: who keeps one
-   * keeps 128 of its size at most, and no more than 32 KiB, or else itself; `Buffer.from(data)` is one's own copy.
+   * keeps 128 at most, of 32 KiB together, or else itself; `Buffer.from(data)` is one's own copy.
    */
   data: Buffer;
   /** The source; as text its host and port. Datagrams of one source that follow each other share the object. */
