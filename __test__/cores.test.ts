@@ -191,46 +191,42 @@ describe.skipIf(!isLinux)('examples/workers.mjs', () => {
     server.kill('SIGKILL');
   });
 
-  // On Deno the workers do not come and go by this example.
-  it.skipIf('Deno' in globalThis)(
-    'every datagram is answered once, while all workers are replaced again and again',
-    async () => {
-      const { address, line } = await start('127.0.0.1:0', '3');
-      const IN_FLIGHT = 8;
-      let isOver = false;
-      let asked = 0;
-      const wrong: string[] = [];
-      /** Asks so many questions at once, and the next ones when all are answered: one that is lost is never asked again. */
-      async function client(number: number) {
-        const udp = open({ remote: address });
-        for (let round = 0; !isOver; round++) {
-          const questions = Array.from({ length: IN_FLIGHT }, (_, i) => `${number}/${round}/${i}`);
-          udp.outgoing.checkSend();
-          udp.outgoing.send(questions.map((text) => ({ data: bytes(text) })));
-          asked += IN_FLIGHT;
-          const answers: string[] = [];
-          while (answers.length < IN_FLIGHT) {
-            const signal = AbortSignal.timeout(50_000);
-            await udp.incoming.subscribe().wait({ signal });
-            answers.push(...udp.incoming.receive().map(({ data }) => String(data)));
-          }
-          if (answers.sort().join() !== questions.sort().join()) wrong.push(`${questions}: ${answers}`);
+  it('every datagram is answered once, while all workers are replaced again and again', async () => {
+    const { address, line } = await start('127.0.0.1:0', '3');
+    const IN_FLIGHT = 8;
+    let isOver = false;
+    let asked = 0;
+    const wrong: string[] = [];
+    /** Asks so many questions at once, and the next ones when all are answered: one that is lost is never asked again. */
+    async function client(number: number) {
+      const udp = open({ remote: address });
+      for (let round = 0; !isOver; round++) {
+        const questions = Array.from({ length: IN_FLIGHT }, (_, i) => `${number}/${round}/${i}`);
+        udp.outgoing.checkSend();
+        udp.outgoing.send(questions.map((text) => ({ data: bytes(text) })));
+        asked += IN_FLIGHT;
+        const answers: string[] = [];
+        while (answers.length < IN_FLIGHT) {
+          const signal = AbortSignal.timeout(50_000);
+          await udp.incoming.subscribe().wait({ signal });
+          answers.push(...udp.incoming.receive().map(({ data }) => String(data)));
         }
-        // An answer that comes twice comes by now.
-        await setTimeout(50);
-        wrong.push(...udp.incoming.receive().map(({ data }) => `${data} once more`));
+        if (answers.sort().join() !== questions.sort().join()) wrong.push(`${questions}: ${answers}`);
       }
-      const clients = Promise.all(Array.from({ length: 32 }, (_, i) => client(i)));
-      for (let i = 0; i < Math.max(5, ROUNDS / 20); i++) {
-        server.kill('SIGHUP');
-        expect(await Promise.race([line(), clients.then(() => 'clients ended')])).toBe('replaced 3 workers');
-      }
-      isOver = true;
-      await clients;
-      expect(wrong).toEqual([]);
-      expect(asked).toBeGreaterThan(1000);
-      server.kill('SIGTERM');
-      expect(await once(server, 'exit')).toEqual([0, null]);
-    },
-  );
+      // An answer that comes twice comes by now.
+      await setTimeout(50);
+      wrong.push(...udp.incoming.receive().map(({ data }) => `${data} once more`));
+    }
+    const clients = Promise.all(Array.from({ length: 32 }, (_, i) => client(i)));
+    for (let i = 0; i < Math.max(5, ROUNDS / 20); i++) {
+      process.kill(server.pid!, 'SIGHUP');
+      expect(await Promise.race([line(), clients.then(() => 'clients ended')])).toBe('replaced 3 workers');
+    }
+    isOver = true;
+    await clients;
+    expect(wrong).toEqual([]);
+    expect(asked).toBeGreaterThan(1000);
+    process.kill(server.pid!, 'SIGTERM');
+    expect(await once(server, 'exit')).toEqual([0, null]);
+  });
 });
