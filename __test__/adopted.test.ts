@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
@@ -20,6 +20,8 @@ interface Standing {
   reread: string[];
   heard: [string, string][];
   isOpen: boolean;
+  /** The error that the first receive met. */
+  refusal?: string;
   error?: { payload: string; message: string };
 }
 
@@ -41,6 +43,24 @@ async function adopted(descriptor: number, options: OpenUdpOptions = {}, answer?
 const numberOf = (udp: ReturnType<typeof openUdp>) => native.descriptor(udp.socket.descriptor.socket);
 
 const open = (options: OpenUdpOptions) => openUdp({ local: '127.0.0.1:0', ...options });
+
+const python = spawnSync('python3', ['--version']).status === 0;
+
+/** Connects a socket that is not bound to a port where nobody listens, sends, and passes it on as descriptor 3. */
+const CONNECTED = `
+import os, socket, sys
+gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+gone.bind(('127.0.0.1', 0))
+peer = gone.getsockname()
+gone.close()
+passed = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+passed.connect(peer)
+passed.send(b'question')
+print('%s:%d %s:%d' % (passed.getsockname() + peer), flush=True)
+os.dup2(passed.fileno(), 3)
+os.set_inheritable(3, True)
+os.execvp(sys.argv[1], sys.argv[1:])
+`;
 
 /** Deno's spawn passes no descriptors beyond the standard ones. */
 const cannotPass = process.platform === 'win32' || 'Deno' in globalThis;
@@ -98,6 +118,16 @@ describe.skipIf(cannotPass)('a descriptor that a parent passed', () => {
     const turned = await adopted(numberOf(passed), { remote: other.localAddress });
     expect(turned.remote).toBe(formatSocketAddress(other.localAddress));
     expect(turned.local).toBe(standing.local);
+  });
+
+  it.skipIf(!python)('keeps the port that a connection chose, and the refusal that is pending', () => {
+    const { stdout } = spawnSync('python3', ['-c', CONNECTED, ...RUNTIME, fixture('adopted.mjs')], {
+      encoding: 'utf8',
+    });
+    const [before, after] = stdout.trim().split('\n') as [string, string];
+    const { local, remote, refusal } = JSON.parse(after) as Standing;
+    expect(`${local} ${remote}`).toBe(before);
+    expect(refusal).toBe('ECONNREFUSED');
   });
 
   it('speaks the protocols that it spoke', async () => {

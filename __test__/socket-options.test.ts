@@ -401,6 +401,10 @@ describe('names', () => {
       payload: 'name-unresolvable',
     });
     await expect(resolveSocketAddress('a.example:7', { family: 'inet' as never })).rejects.toThrow(TypeError);
+    await expect(resolveSocketAddress('a.example:7', { lookup: 5 as never })).rejects.toThrow(/a lookup is a function/);
+    await expect(resolveSocketAddress('a.example:7', { resolver: systemLookup } as never)).rejects.toThrow(
+      /has no option "resolver"/,
+    );
   });
 
   it.each([

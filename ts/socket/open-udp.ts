@@ -29,8 +29,9 @@ export interface OpenUdpOptions extends UdpSocketSettings {
   /**
    * The descriptor of a UDP socket that the process has open already, such as one that systemd or a parent passed (3 is the first
    * of LISTEN_FDS). It is taken over: closed with the socket, or where `openUdp` throws; what is no UDP socket of IPv4 or IPv6
-   * stays the caller's. One that is bound takes no `local`. One that is connected stays so, unless `remote` names another peer. Other processes may have the
-   * socket too: datagrams are received one by one, as they would. Not on Windows.
+   * stays the caller's. One that is bound takes no `local`. One that is connected stays so, with its port and what has come, unless
+   * `remote` names another peer. Other processes may have the socket too, which is nonblocking then: datagrams are received one by
+   * one, as they would. Not on Windows.
    */
   fd?: number | undefined;
   /**

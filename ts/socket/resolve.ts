@@ -8,6 +8,7 @@ import {
   type SocketAddressLike,
   show,
 } from '../rules/address.js';
+import { checkNames } from '../rules/names.js';
 
 /** A function that looks names up, as `dns.lookup` of Node.js and the `lookup` option of its sockets have it. */
 export type Lookup = (
@@ -45,6 +46,7 @@ export async function resolveSocketAddress(
   address: SocketAddressLike,
   options: ResolveOptions = {},
 ): Promise<IpSocketAddress> {
+  checkNames('resolveSocketAddress()', options, ['family', 'lookup']);
   return (await candidatesOf(address, options))[0]!;
 }
 
@@ -55,6 +57,8 @@ export async function candidatesOf(
 ): Promise<IpSocketAddress[]> {
   if (family !== undefined && family !== 'ipv4' && family !== 'ipv6')
     throw new TypeError(`a family is 'ipv4' or 'ipv6', got ${show(family)}: leave it out for either`);
+  if (lookup !== undefined && typeof lookup !== 'function')
+    throw new TypeError(`a lookup is a function such as dns.lookup, got ${show(lookup)}: leave it out`);
   const { given, text } = readOnce(address);
   const named = nameAndPort(text);
   if (named === undefined) return [parseSocketAddress(given)];

@@ -10,6 +10,7 @@ import {
   type IpSocketAddress,
   type SocketAddressLike,
 } from '../rules/address.js';
+import { sameAddress } from '../rules/destination.js';
 import { IncomingDatagramStream } from './incoming-datagram-stream.js';
 import { OutgoingDatagramStream } from './outgoing-datagram-stream.js';
 import { Socket, type SocketOptions } from './socket.js';
@@ -117,8 +118,12 @@ export class UdpSocket extends Socket {
       throw new SocketError('invalid-state', 'stream: the socket is not bound: bind it, to port 0 for any');
     if (slot !== undefined) {
       this.checkPeer('stream', slot);
-      this.#remote = undefined;
-      descriptor.connect(slot);
+      // Who connected a socket that was adopted may have left its port to that: dissolving the connection would give it up.
+      const former = this.#remote;
+      if (this.#streams !== undefined || former === undefined || !sameAddress(former, 0, slot, 0)) {
+        this.#remote = undefined;
+        descriptor.connect(slot);
+      }
       this.#remote = slot;
     } else if (this.#remote !== undefined) {
       descriptor.disconnect();
