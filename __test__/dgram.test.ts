@@ -210,6 +210,20 @@ describe('a burst', () => {
     expect(ours).toEqual(theirs);
     expect(ours).toContain('uncaught throws with ticks left');
   });
+
+  it.skipIf(!isNode || process.env['WASI_UDP_POLLER'] === 'thread')(
+    'is heard as with node:dgram, whatever its handlers do',
+    async () => {
+      const seed = Date.now() % 2 ** 32;
+      const [theirs, ours] = await Promise.all(
+        ['node:dgram', '../../dist/dgram/index.js'].map((module) =>
+          runFixture<string[][]>('dgram-bursts.mjs', [module, `${seed}`, '200']),
+        ),
+      );
+      expect({ seed, heard: ours }).toEqual({ seed, heard: theirs });
+      expect(ours!.flat().length).toBeGreaterThan(1000);
+    },
+  );
 });
 
 describe('a process', () => {
