@@ -315,25 +315,27 @@ export class Endpoint {
       next = count;
       putBack(batch);
       this.#await();
-      return false;
     };
-    const step = (): boolean => {
-      if (next === count) return false;
-      // A socket that was closed meanwhile has no more messages.
-      if (!this.#isReceiving) return finish();
-      const data = dataOf(batch, next);
-      const remote = this.#remoteOf(batch, next, data.length);
-      next += 1;
-      if (next === count) finish();
-      this.#hearer.message(data, remote);
-      return next < count;
+    const steps = {
+      get areLeft() {
+        return next < count;
+      },
+      next: () => {
+        if (next === count) return;
+        // A socket that was closed meanwhile has no more messages.
+        if (!this.#isReceiving) return finish();
+        const data = dataOf(batch, next);
+        const remote = this.#remoteOf(batch, next, data.length);
+        next += 1;
+        if (next === count) finish();
+        this.#hearer.message(data, remote);
+      },
     };
-    if (count > 1 && !inSteps(descriptor, step)) {
+    if (count === 1) steps.next();
+    else if (!inSteps(descriptor, steps)) {
       // Immediates have ticks and microtasks between them as well.
-      for (let index = 0; index < count; index++) setImmediate(step);
-      return;
+      for (let index = 0; index < count; index++) setImmediate(steps.next);
     }
-    step();
   }
 
   #remoteOf({ entries, slots }: IncomingBatch, index: number, size: number): RemoteInfo {

@@ -37,7 +37,7 @@ class Waits {
   /** Whether the addon reports an event: then it asks what is wanted when that is over. */
   #isReporting = false;
   /** What the report goes on with, while it answers that there is more. */
-  #step: (() => boolean) | undefined;
+  #steps: Steps | undefined;
   /** What is called at the end of the report. */
   readonly #endings: (() => void)[] = [];
   /** The events of which a microtask will tell. */
@@ -101,9 +101,9 @@ class Waits {
 
   /** The addon reports events, or that the system watches no longer; for which of the events somebody waited. */
   report(events: number): number {
-    if (this.#step !== undefined) {
-      this.#goOn(this.#step);
-      return this.#step === undefined ? 0 : AGAIN;
+    if (this.#steps !== undefined) {
+      this.#goOn(this.#steps);
+      return this.#steps === undefined ? 0 : AGAIN;
     }
     if (events < 0) {
       this.#watched = 0;
@@ -113,27 +113,26 @@ class Waits {
     const heard = events & this.wanted;
     this.#isReporting = true;
     this.#wake(events);
-    return this.#step === undefined ? heard : heard | AGAIN;
+    return this.#steps === undefined ? heard : heard | AGAIN;
   }
 
   /** Has the report that is going on go on with steps; false where none is. */
-  inSteps(step: () => boolean): boolean {
-    if (this.#isReporting) this.#step = step;
+  inSteps(steps: Steps): boolean {
+    if (this.#isReporting) this.#steps = steps;
     return this.#isReporting;
   }
 
-  #goOn(step: () => boolean): void {
-    // What it throws is an uncaught exception, and does not end it.
-    let goesOn = true;
+  #goOn(steps: Steps): void {
     try {
-      goesOn = step();
+      steps.next();
       // Else the addon calls `report` again, as an event handler of its own, which costs twice what all else of a message does.
-      while (goesOn && areTicksHere) {
+      while (areTicksHere && steps.areLeft) {
         runTicks();
-        goesOn = step();
+        steps.next();
       }
     } finally {
-      if (!goesOn && this.#step === step) this.#step = undefined;
+      // What a step throws is an uncaught exception, and does not end the others.
+      if (!steps.areLeft) this.#steps = undefined;
     }
   }
 
@@ -145,7 +144,7 @@ class Waits {
 
   /** What the report set off is over; the events that somebody waits for now, which the addon watches. */
   reported(): number {
-    if (this.#step !== undefined) return AGAIN;
+    if (this.#steps !== undefined) return AGAIN;
     if (this.#endings.length > 0) for (const ending of this.#endings.splice(0)) ending();
     this.#isReporting = false;
     this.#watched = this.wanted;
@@ -260,14 +259,21 @@ export function atEndOfEvent(descriptor: Descriptor, callback: () => void): bool
   return (descriptor.waits as Waits | undefined)?.atEnd(callback) ?? false;
 }
 
+/** What an event sets off, in steps. */
+export interface Steps {
+  /** Whether `next` is to be called once more. */
+  readonly areLeft: boolean;
+  next(): void;
+}
+
 /**
- * Has what a socket's event set off go on in steps, where one is reported now: `step` is called until it answers false, each time
- * as an event handler of the runtime's own, behind the ticks and microtasks of the one before. What it throws is an uncaught
- * exception, and does not end the steps. False, and never, where the socket reports no event, or a thread polls.
+ * Has what a socket's event set off go on in steps, where one is reported now: each is called as an event handler of the runtime's own,
+ * behind the ticks and microtasks of the one before. What it throws is an uncaught exception, and does not end the steps. False, and
+ * never, where the socket reports no event, or a thread polls.
  */
-export function inSteps(descriptor: Descriptor, step: () => boolean): boolean {
+export function inSteps(descriptor: Descriptor, steps: Steps): boolean {
   isStepwise ??= native.features().poller === 'libuv';
-  return isStepwise && ((descriptor.waits as Waits | undefined)?.inSteps(step) ?? false);
+  return isStepwise && ((descriptor.waits as Waits | undefined)?.inSteps(steps) ?? false);
 }
 
 /**
