@@ -28,9 +28,10 @@ export function addressOf(text: string, port: number, family: Family): IpSocketA
   return address;
 }
 
-/** The scope that a zone names; 0 where it names none. */
+/** The scope that a zone names; 0 where it names none. As with libuv, a number is a zone on Windows alone. */
 export function scopeOf(zone: string): number {
-  return native.interfaceIndex(zone) || (/^\d{1,9}$/.test(zone) ? Number(zone) : 0);
+  if (process.platform !== 'win32') return native.interfaceIndex(zone);
+  return /^\d{1,9}$/.test(zone) ? Number(zone) : 0;
 }
 
 /** As `addressOf`, as a slot. */

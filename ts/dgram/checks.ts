@@ -1,4 +1,5 @@
-import { badArgument, badPort, outOfRange } from './errors.js';
+import { isIP } from 'node:net';
+import { badArgument, badPort, badValue, outOfRange } from './errors.js';
 
 /** The checks that Node.js makes of arguments, with its errors. */
 
@@ -37,4 +38,11 @@ export function checkedPort(port: unknown, name: string, allowsZero: boolean): n
   if (number >>> 0 !== number || number > 0xffff || (number === 0 && !allowsZero))
     throw badPort(name, port, allowsZero);
   return number;
+}
+
+/** Refuses a name where only an IP address will do. */
+export function checkIp(address: unknown, name: string, method: string): asserts address is string {
+  checkString(address, name);
+  if (isIP(address) === 0)
+    throw badValue(name, address, `must be a numeric IP address; ${method} does not perform DNS resolution`);
 }

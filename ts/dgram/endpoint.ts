@@ -57,7 +57,8 @@ const NOT_OPEN = 'EBADF';
  * of what is sent, the events of what comes. Errors are answers here.
  */
 export class Endpoint {
-  readonly family: Family;
+  /** Of the socket that is open, or will be. */
+  #family: Family;
   readonly #hearer: Hearer;
   #descriptor: Descriptor | undefined;
   #outgoing: OutgoingDatagramStream | undefined;
@@ -76,7 +77,7 @@ export class Endpoint {
   #isClosed = false;
 
   constructor(family: Family, hearer: Hearer) {
-    this.family = family;
+    this.#family = family;
     this.#hearer = hearer;
     this.#destination = { family, dualStack: family === 6, lenient: true, remote: undefined, permits: undefined };
   }
@@ -140,16 +141,18 @@ export class Endpoint {
   /** Opens the socket, and binds it. */
   bind(local: Slot, { reuseAddr, reusePort, ipv6Only }: BindFlags): Outcome {
     // As libuv: it is no flag of IPv4.
-    if (ipv6Only && this.family === 4) return systemErrorOf('EINVAL');
+    if (ipv6Only && this.#family === 4) return systemErrorOf('EINVAL');
     if (this.#descriptor === undefined) {
-      const socket = native.open(this.family);
+      const socket = native.open(this.#family);
       if (socket < 0) return systemErrorOfAnswer(socket);
       // Where the kernel cannot coalesce, datagrams come one by one.
       native.setOption(socket, OPTION.coalescingReceive, 1);
-      if (this.family === 6 && !ipv6Only) native.setOption(socket, OPTION.ipv6Only, 0);
-      this.#take(new Descriptor(this.family, socket));
+      if (this.#family === 6 && !ipv6Only) native.setOption(socket, OPTION.ipv6Only, 0);
+      this.#take(new Descriptor(this.#family, socket));
     }
-    const { socket } = this.#descriptor!;
+    const { socket, family } = this.#descriptor!;
+    // It was bound by a membership, of the other protocol.
+    if (local[0] !== family) return systemErrorOf('EINVAL');
     for (const [isAsked, option] of [
       [reuseAddr, OPTION.reuseAddress],
       [reusePort, OPTION.reusePort],
@@ -184,7 +187,7 @@ export class Endpoint {
     if (descriptor === undefined) return systemErrorOf(NOT_OPEN);
     const slot = newSlot();
     const answer = native[which](descriptor.socket, slotBytes(slot));
-    return answer < 0 ? systemErrorOfAnswer(answer) : infoOf(slot, this.family);
+    return answer < 0 ? systemErrorOfAnswer(answer) : infoOf(slot, this.#family);
   }
 
   /** Takes a datagram into the queue, to that address, or to the peer. */
@@ -218,7 +221,7 @@ export class Endpoint {
     const family = familyOf(text);
     if (family === undefined) return systemErrorOf('EINVAL');
     if (this.#descriptor === undefined) return systemErrorOf(NOT_OPEN);
-    if (family > this.family) return systemErrorOf('ENOPROTOOPT');
+    if (family > this.#family) return systemErrorOf('ENOPROTOOPT');
     // An address of IPv4 is the source of what leaves, beside the choice of an interface.
     if (family === 4)
       return this.#outcome(native.setMulticastAddress(this.#descriptor.socket, slotBytes(slotOf(text, 0, 4)!)));
@@ -226,13 +229,15 @@ export class Endpoint {
     return typeof index === 'string' ? systemErrorOf(index) : this.setOption(OPTION.multicastInterface, index);
   }
 
-  /** Joins a group or leaves it. A socket that is not bound is bound first, to any port, as libuv does. */
+  /** Joins a group or leaves it. A socket that is not bound is bound first, to any port of the group's protocol, as libuv does. */
   setMembership(join: boolean, membership: Membership): Outcome {
     const group = groupOf(membership);
     if (group === undefined) return systemErrorOf('EINVAL');
     if (this.#descriptor === undefined) {
       const anywhere = newSlot();
-      anywhere[0] = this.family;
+      anywhere[0] = group.family;
+      this.#family = group.family;
+      Object.assign(this.#destination, { family: group.family, dualStack: group.family === 6 });
       const outcome = this.bind(anywhere, { reuseAddr: true });
       if (outcome !== undefined) return outcome;
     }
@@ -340,8 +345,8 @@ export class Endpoint {
 
   #remoteOf({ entries, slots }: IncomingBatch, index: number, size: number): RemoteInfo {
     const slot = entries[index * ENTRY_WORDS + 2]!;
-    const family = this.family === 4 ? 'IPv4' : 'IPv6';
-    return { address: textOf(slots, this.family, slot), family, port: slots[slot * SLOT_WORDS + 1]!, size };
+    const family = this.#family === 4 ? 'IPv4' : 'IPv6';
+    return { address: textOf(slots, this.#family, slot), family, port: slots[slot * SLOT_WORDS + 1]!, size };
   }
 }
 

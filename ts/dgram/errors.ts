@@ -70,11 +70,11 @@ const kindOf = (name: string) => (name.includes('.') ? 'property' : 'argument');
 
 const shortened = (text: string, most: number) => (text.length > most ? `${text.slice(0, most)}...` : text);
 
-/** An integer beyond 32 bits in groups of three digits, as Node.js shows it. */
+/** An integer beyond 32 bits in groups of three characters, as Node.js shows it. */
 function separated(value: unknown): string {
   const text = inspect(value);
   return Number.isInteger(value) && Math.abs(value as number) > 2 ** 32
-    ? text.replace(/\B(?=(?:\d{3})+$)/g, '_')
+    ? text.replace(/(?<=[^-])(?=(?:.{3})+$)/g, '_')
     : text;
 }
 

@@ -10,10 +10,12 @@ import { createSocket, Socket } from './socket.js';
 
 export type { BindOptions, RemoteInfo } from 'node:dgram';
 export { register } from './register.js';
-export { type BindSyncOptions, createSocket, Socket, type SocketOptions, type SocketType } from './socket.js';
+export type { SocketOptions } from './settings.js';
+export { createSocket, Socket } from './socket.js';
+export type { BindSyncOptions, SocketType } from './state.js';
 
 type SocketClass = Socket;
-type Options = import('./socket.js').SocketOptions;
+type Options = import('./settings.js').SocketOptions;
 
 /** The module as one object, whose functions may be replaced, as those of node:dgram. */
 const dgram = { createSocket, Socket, register };

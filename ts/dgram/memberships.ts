@@ -62,7 +62,14 @@ export function setMembership(
   by: string | null | undefined,
 ): number | NoInterface | 'ENODEV' {
   const index = by === undefined || by === null ? 0 : interfaceOf(String(by), family);
-  if (index === 'EADDRNOTAVAIL') return 'ENODEV';
+  if (index === 'EADDRNOTAVAIL') return withoutInterface(join, group, source);
   if (typeof index === 'string') return index;
   return native.setMembership(descriptor.socket, join ? 1 : 0, index, slotBytes(group), slotBytes(source));
+}
+
+/** What Linux answers where no interface has the IPv4 address that names one: it looks at the group first, but to leave it. */
+function withoutInterface(join: boolean, group: Slot, source: Slot): NoInterface | 'ENODEV' {
+  if (!join && source[0] === 0) return 'EADDRNOTAVAIL';
+  const isMulticast = (group[2]! & 0xf0) === 0xe0;
+  return isMulticast ? 'ENODEV' : 'EINVAL';
 }

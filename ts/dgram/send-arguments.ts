@@ -70,7 +70,8 @@ function part(data: unknown, offset: unknown, length: unknown): Uint8Array {
 }
 
 function join(list: unknown[]): Uint8Array {
-  const parts = list.map((item) => {
+  // A list with a hole has no datagram's bytes there.
+  const parts = Array.from(list, (item) => {
     if (typeof item === 'string') return Buffer.from(item);
     if (!ArrayBuffer.isView(item)) throw badArgument('buffer list arguments', DATA, list);
     return bytesOf(item, 'buffer');
