@@ -1,3 +1,4 @@
+import nodeDgram from 'node:dgram';
 import { EventEmitter } from 'node:events';
 import { fstatSync } from 'node:fs';
 import { type AddressInfo, slotOf } from './addresses.js';
@@ -113,17 +114,20 @@ export function emitLater(socket: Owner, event: 'listening' | 'connect'): void {
 
 const unspecified = (family: 4 | 6): string => (family === 4 ? '0.0.0.0' : '::');
 
+/** How a callback of `bind` learns that it is in vain. Before node:dgram had `bindSync`, that was a listener of errors, as any other. */
+const FAILED = 'bindSync' in nodeDgram.Socket.prototype ? EventEmitter.errorMonitor : 'error';
+
 /** Has a callback of `bind` hear of this bind alone. */
 function hearBind(socket: Owner, callback: unknown): void {
   const done = () => {
-    socket.removeListener(EventEmitter.errorMonitor, done);
+    socket.removeListener(FAILED, done);
     socket.removeListener('listening', listening);
   };
   const listening = () => {
     done();
     (callback as () => void).call(socket);
   };
-  (socket as EventEmitter).on(EventEmitter.errorMonitor, done);
+  (socket as EventEmitter).on(FAILED, done);
   socket.on('listening', listening);
 }
 

@@ -39,8 +39,8 @@ export function connectSync(socket: Owner, port_: unknown, address: unknown): vo
 }
 
 function connectBound(socket: Owner, port: number, address: string, callback: ConnectCallback | undefined): void {
-  const state = running(socket);
   if (callback) socket.once('connect', callback);
+  const state = running(socket);
   lookUp(state.settings.lookup, state.family, address, (failure, ip) => {
     if (state.endpoint.isClosed) return;
     const error = failure || connectTo(state, ip, port, address);

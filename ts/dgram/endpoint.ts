@@ -164,6 +164,8 @@ export class Endpoint {
   }
 
   connect(remote: Slot): Outcome {
+    // As libuv: a socket is disconnected first.
+    if (this.#destination.remote !== undefined) return systemErrorOf('EISCONN');
     return this.#turnTo(remote, (descriptor) => native.connect(descriptor.socket, slotBytes(remote)));
   }
 

@@ -53,9 +53,10 @@ export function readSend(
   };
 }
 
-/** The bytes of a view, of whatever kind. */
+/** The bytes of a view, of whatever kind; none of one whose memory was taken away. */
 function bytesOf(data: unknown, name: string): Uint8Array {
   if (!ArrayBuffer.isView(data)) throw badArgument(name, DATA, data);
+  if (data.byteLength === 0) return EMPTY;
   return data instanceof Uint8Array ? data : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
