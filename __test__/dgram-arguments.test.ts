@@ -88,6 +88,15 @@ const METHODS: [string, (type: string) => unknown[][]][] = [
   ['setSendBufferSize', () => [[]]],
 ];
 
+/** Whether a value is text of a kind: where a group is not, Node.js 22 and newer lose the error on their way. */
+function hasText(value: unknown): boolean {
+  try {
+    return typeof `${value}` === 'string';
+  } catch {
+    return false;
+  }
+}
+
 /** What a call returns: some return what they were given, which is another one each time. */
 const shownResult = (result: unknown) => (typeof result === 'object' ? inspect(result, { depth: 0 }) : typeof result);
 
@@ -106,6 +115,8 @@ describe('arguments', () => {
           let socket: nodeDgram.Socket | undefined;
           for (const start of starts(ip)) {
             for (const make of ALL) {
+              const values = [...start, make()];
+              if (/^(add|drop)Mem/.test(method) && start.length === 0 && major >= 22 && !hasText(values[0])) continue;
               const isFresh = state === 'unbound' || method === 'connect' || method.includes('Membership');
               if (socket === undefined || isFresh) {
                 socket?.close();
@@ -114,7 +125,6 @@ describe('arguments', () => {
                 if (state !== 'unbound') socket.bind(0);
                 if (state === 'closed') socket.close();
               }
-              const values = [...start, make()];
               const call = (socket as unknown as Record<string, (...values: unknown[]) => unknown>)[method]!;
               log.push([inspect(values, { depth: 1 }), outcome(() => shownResult(call.apply(socket, values)))]);
               if (state === 'closed') socket = undefined;
