@@ -143,6 +143,11 @@ export class SocketError extends Error {
   /** How many datagrams had been accepted before the error: set by `sendAll`. */
   declare accepted?: bigint;
 
+  /**
+   * @param payload the error-code of the WIT.
+   * @param message what is wrong, and the remedy.
+   * @param facts what Node.js has beside the message. Default: what follows from the error-code.
+   */
   constructor(payload: ErrorCode, message: string, facts: ErrorFacts = {}) {
     super(message);
     const { code = NAMES[payload], errno = numberOf(code), syscall, address, port } = facts;
@@ -180,6 +185,7 @@ export class AbortError extends Error {
   /** How many datagrams had been accepted before the abort: set by `sendAll`. */
   declare accepted?: bigint;
 
+  /** @param signal the signal that aborted. */
   constructor(signal: AbortSignal) {
     super('the operation was aborted', { cause: signal.reason });
   }

@@ -4,7 +4,10 @@ import path from 'node:path';
 import { packageFolder } from '../runtimes.mjs';
 import { root } from '../setup.mjs';
 
-/** Every exported name of the published types, and every member of one, has a comment; nothing of it is internal. */
+/**
+ * Every exported name of the published types, and every member of one, has a comment, with what functions and methods take and give;
+ * nothing of it is internal.
+ */
 export function documented(consumer) {
   const home = consumer.at('node_modules/wasi-udp');
   const { exports } = JSON.parse(fs.readFileSync(path.join(home, 'package.json'), 'utf8'));
@@ -30,7 +33,7 @@ function isOfPackage(declaration) {
   return declaration.getSourceFile().fileName.includes('/wasi-udp/');
 }
 
-/** What lacks a comment in the types of an entry, of how many: names, members, and what functions take, return and look like. */
+/** What lacks a comment in the types of an entry, of how many: names, members, what functions and methods take and return, and what functions look like. */
 function lackingOf(file) {
   // The compiler of this checkout has no interface for programs.
   const ts = createRequire(import.meta.url)(packageFolder('typescript@5.9'));
@@ -52,16 +55,30 @@ function lackingOf(file) {
     const comment = ts.displayPartsToString(symbol.getDocumentationComment(checker));
     if (comment.trim() === '') lacking.push(`${name} has no comment`);
   };
-  const lookAtFunction = (symbol, name) => {
-    const tags = symbol.getJsDocTags(checker);
+  const lookAtSignature = (signature, tags, name) => {
     const has = (tag) => tags.some((one) => one.name === tag);
-    if (!has('example')) lacking.push(`${name} has no @example`);
-    const [signature] = checker.getTypeOfSymbol(symbol).getCallSignatures();
     const described = tags.filter((one) => one.name === 'param').map((one) => one.text?.[0]?.text);
     for (const parameter of signature.getParameters())
       if (!described.includes(parameter.name)) lacking.push(`${name} has no @param ${parameter.name}`);
     const returned = checker.typeToString(signature.getReturnType());
     if (!/^(void|Promise<void>)$/.test(returned) && !has('returns')) lacking.push(`${name} has no @returns`);
+  };
+  const lookAtFunction = (symbol, name) => {
+    const tags = symbol.getJsDocTags(checker);
+    if (!tags.some((one) => one.name === 'example')) lacking.push(`${name} has no @example`);
+    lookAtSignature(checker.getTypeOfSymbol(symbol).getCallSignatures()[0], tags, name);
+  };
+  const lookAtMember = (member, declaration, name) => {
+    if (declaration.kind === ts.SyntaxKind.Constructor) {
+      for (const parameter of declaration.parameters)
+        if (ts.getJSDocParameterTags(parameter).length === 0)
+          lacking.push(`${name} has no @param ${parameter.name.getText()}`);
+      return;
+    }
+    look(member, name);
+    // A method that implements an interface's has the comment there.
+    if (member.flags & ts.SymbolFlags.Method)
+      lookAtSignature(checker.getTypeOfSymbol(member).getCallSignatures()[0], member.getJsDocTags(checker), name);
   };
 
   for (const exported of checker.getExportsOfModule(module)) {
@@ -71,19 +88,21 @@ function lackingOf(file) {
     look(symbol, exported.name);
     if (symbol.flags & ts.SymbolFlags.Function) lookAtFunction(symbol, exported.name);
     if (!(symbol.flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) continue;
-    for (const [, member] of symbol.members ?? []) {
+    for (const member of [...(symbol.members?.values() ?? []), ...(symbol.exports?.values() ?? [])]) {
       const [declaration] = member.declarations ?? [];
-      const isPlain = member.flags & (ts.SymbolFlags.Method | ts.SymbolFlags.Property | ts.SymbolFlags.Accessor);
+      const { Accessor, Constructor, Method, Property } = ts.SymbolFlags;
+      const isPlain = member.flags & (Accessor | Constructor | Method | Property);
       const isHidden =
+        declaration !== undefined &&
         ts.getCombinedModifierFlags(declaration) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected);
       if (
         declaration !== undefined &&
         isOfPackage(declaration) &&
         isPlain &&
         !isHidden &&
-        !ts.isPrivateIdentifier(declaration.name)
+        !(declaration.name && ts.isPrivateIdentifier(declaration.name))
       )
-        look(member, `${exported.name}.${declaration.name.getText()}`);
+        lookAtMember(member, declaration, `${exported.name}.${declaration.name?.getText() ?? 'constructor'}`);
     }
   }
   return { lacking, seen };

@@ -50,12 +50,15 @@ export class DatagramWriter {
   }
 
   /**
-   * Makes a datagram of the `length` bytes from `position` on, and moves `position` behind them. An address object that the
-   * commit before named is not read again: for another address, pass another object. A `Route` says by which way it leaves.
+   * Makes a datagram of the bytes from `position` on, and moves `position` behind them.
    *
-   * Throws RangeError where the bytes or a 1025th datagram have no room (flush first), SocketError `datagram-too-large`
-   * or `invalid-argument` as `send` would; nothing is committed then. Traps where a getter of the address of another commit
-   * calls it, as `flush` and `clear` do: the bytes at `position` are that commit's.
+   * @param length how many bytes.
+   * @param address where to; a `Route` says by which way it leaves as well. A connected stream needs none. An address object that
+   *   the commit before named is not read again: for another address, pass another object.
+   * @throws RangeError where the bytes or a 1025th datagram have no room: flush first.
+   * @throws SocketError: `datagram-too-large` or `invalid-argument` as `send` would; nothing is committed then.
+   * @throws Trap where a getter of the address of another commit calls it, as `flush` and `clear` do: the bytes at `position` are
+   *   that commit's.
    */
   commit(length: number, address?: SocketAddressLike | Route): void {
     const arena = this.#arena;
@@ -65,9 +68,12 @@ export class DatagramWriter {
   }
 
   /**
-   * Sends the committed datagrams under the permit of `checkSend`, as `send` would; returns how many were accepted.
-   * What was not accepted stays pending, for the next flush; `position` moves to behind it. An error leaves all pending:
-   * `skip()` gives up the first, whose refusal it may be; `clear()` all.
+   * Sends the committed datagrams under the permit of `checkSend`, as `send` would. What was not accepted stays pending, for the
+   * next flush; `position` moves to behind it. An error leaves all pending: `skip()` gives up the first, whose refusal it may be;
+   * `clear()` all.
+   *
+   * @returns how many were accepted.
+   * @throws as `send` of the stream.
    */
   flush(): bigint {
     const arena = this.#idle('flush');

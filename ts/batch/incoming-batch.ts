@@ -32,21 +32,36 @@ export class IncomingBatch {
     return this.#count;
   }
 
-  /** The payload of a datagram: a view, valid until the batch is filled again. */
+  /**
+   * The payload of a datagram.
+   *
+   * @param index which datagram, from 0 on, below `count`.
+   * @returns a view, valid until the batch is filled again.
+   * @throws RangeError for another index.
+   */
   data(index: number): Buffer {
     const word = this.#word(index);
     const offset = this.entries[word]!;
     return this.bytes.subarray(offset, offset + this.entries[word + 1]!);
   }
 
-  /** The source of a datagram. */
+  /**
+   * The source of a datagram.
+   *
+   * @param index which datagram, from 0 on, below `count`.
+   * @returns an address of its own each time.
+   * @throws RangeError for another index.
+   */
   remoteAddress(index: number): IpSocketAddress {
     return decodeAddress(this.slots, this.addressIndex(index));
   }
 
   /**
-   * What the system tells of a datagram beside its source; undefined where the socket was not asked to. An object of its own each
-   * time.
+   * What the system tells of a datagram beside its source.
+   *
+   * @param index which datagram, from 0 on, below `count`.
+   * @returns an object of its own each time; undefined where the socket was not asked to tell.
+   * @throws RangeError for another index.
    */
   info(index: number): ReceiveInfo | undefined {
     const slot = this.addressIndex(index);

@@ -21,9 +21,21 @@ export interface BindSyncOptions {
 
 /** A socket of node:dgram's interface. */
 export interface Socket extends nodeDgram.Socket {
-  /** As node:dgram of Node.js 24.21: binds at once, to an IP address; the address. */
+  /**
+   * As node:dgram of Node.js 24.21: binds at once, to an IP address.
+   *
+   * @param options the address and the port.
+   * @returns the bound address.
+   * @throws as node:dgram: what the system answers, with its `code` such as EADDRINUSE.
+   */
   bindSync(options?: BindSyncOptions): AddressInfo;
-  /** As node:dgram of Node.js 24.21: connects at once, to an IP address. */
+  /**
+   * As node:dgram of Node.js 24.21: connects at once, to an IP address.
+   *
+   * @param port the port, 1 to 65535.
+   * @param address the IP address. Default: 127.0.0.1, or ::1 of a socket of `udp6`.
+   * @throws as node:dgram: what the system answers, with its `code`.
+   */
   connectSync(port: number, address?: string): void;
 }
 

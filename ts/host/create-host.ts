@@ -70,27 +70,43 @@ export interface UdpHost extends ReturnType<typeof guestInterfaces>, Disposable 
   /** Datagrams that were dropped because the guest may not hear their source. */
   readonly refused: number;
   /**
-   * The same as core functions, for a core module with no component around it: handles are numbers of the guest's table,
-   * lists are read and written where the guest has them. `WebAssembly.instantiate(module, host.coreImports(...))` runs it.
+   * The same as core functions, for a core module with no component around it: handles are numbers of the guest's table, lists are
+   * read and written where the guest has them. `WebAssembly.instantiate(module, host.coreImports(...))` runs it.
+   *
+   * @param options the guest's memory and its `realloc`, which are there only once it is instantiated.
+   * @returns an import object: by interface, by name.
    */
   coreImports(options: CoreImportsOptions): CoreImports;
   /**
-   * Calls an async-lifted export of a core module of 0.3, with its callback, to its end: of a module that was instantiated with what
-   * `coreImports` gave. `name`: the export's own, such as `wasi:cli/run@0.3.0#run`. What it returns, it gives to the function that
-   * it imports as `[task-return]`, which is the caller's to add to the imports. Rejects where the guest traps.
+   * Calls an async-lifted export of a core module of 0.3, with its callback, to its end. What it returns, it gives to the function
+   * that it imports as `[task-return]`, which is the caller's to add to the imports.
+   *
+   * @param imports what `coreImports` gave for the module.
+   * @param exports those of its instance.
+   * @param name the export's own, such as `wasi:cli/run@0.3.0#run`.
+   * @param values its flat arguments.
+   * @throws (rejects with) Trap where the guest traps.
    */
   callAsync(imports: CoreImports, exports: Record<string, unknown>, name: string, ...values: unknown[]): Promise<void>;
   /**
    * The third argument of the `instantiate` that jco makes of a component of 0.3: its sends and receives are then served in its own
-   * memory, those in flight leave as one batch, and it is woken by the event loop. Where that cannot be done, jco's own way is taken;
-   * `ways` says which, and why.
+   * memory, those in flight leave as one batch, and it is woken by the event loop. Where that cannot be done, jco's own way is
+   * taken; `ways` says which, and why.
+   *
+   * @param module a core module of the component.
+   * @param imports what jco gives it.
+   * @returns the instance, as jco takes it.
    */
   instantiateCore(module: object, imports?: Imports): CoreInstance;
   /** How each core module of 0.3 was served, in the order of their instantiation. */
   readonly ways: readonly Way[];
   /** Resolves when what the guest's sends have left behind (`writeBehind`) is sent or refused. */
   flush(): Promise<void>;
-  /** All of it as an import object for jco's `instantiate`; spread it over the shim's. */
+  /**
+   * All of it as an import object for jco's `instantiate`; spread it over the shim's.
+   *
+   * @returns an object by interface, without versions.
+   */
   imports(): Record<string, object>;
 }
 

@@ -80,9 +80,11 @@ export interface ShimHostOptions extends HostOptions {
 /** The host of one guest with everything that a component imports. */
 export interface ShimHost extends UdpHost {
   /**
-   * Everything as an import object for jco's `instantiate`. `preferred`: whose functions are given where 0.2 and 0.3 have
-   * different ones by one name, as `wasi:filesystem/types` and `wasi:sockets/ip-name-lookup` do: those of the version that the
-   * component imports. Default: '0.2'.
+   * Everything as an import object for jco's `instantiate`.
+   *
+   * @param preferred whose functions are given where 0.2 and 0.3 have different ones by one name, as `wasi:filesystem/types` and
+   *   `wasi:sockets/ip-name-lookup` do: those of the version that the component imports. Default: '0.2'.
+   * @returns an object by interface, without versions.
    */
   imports(preferred?: '0.2' | '0.3'): Record<string, object>;
 }

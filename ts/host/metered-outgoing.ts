@@ -76,7 +76,14 @@ export class MeteredOutgoing implements HostOutgoingDatagramStream {
   readonly #burst: number;
   readonly #streams = new Map<Resource<OutgoingDatagramStream>, Metered>();
 
-  /** Meters the streams of `inner`, whose handles are those of `table`. */
+  /**
+   * Meters the streams of another implementation.
+   *
+   * @param inner what sends.
+   * @param table the table of the handles of its streams.
+   * @param options the rate that holds for each stream. Default: none.
+   * @throws RangeError for a rate or a burst that is none.
+   */
   constructor(inner: HostOutgoingDatagramStream, table: ResourceTable, options: MeteredOptions = {}) {
     const { rate = Infinity, burst = Math.max(1, Math.ceil(rate / 10)) } = options;
     if (!(rate > 0))

@@ -11,13 +11,33 @@ import type { Resource, ResourceTable } from './resource-table.js';
  * handle, a `send` beyond its permit.
  */
 export interface HostOutgoingDatagramStream {
-  /** `check-send`: the number of datagrams that the next `send` may take. */
+  /**
+   * `check-send`: the number of datagrams that the next `send` may take.
+   *
+   * @param self the stream's handle.
+   * @returns the permit.
+   */
   checkSend(self: Resource<OutgoingDatagramStream>): bigint;
-  /** `send`: how many of the datagrams were accepted. */
+  /**
+   * `send`: sends the datagrams in order, up to the first error.
+   *
+   * @param self the stream's handle.
+   * @param datagrams at most as many as the permit has.
+   * @returns how many of the datagrams were accepted.
+   */
   send(self: Resource<OutgoingDatagramStream>, datagrams: readonly OutgoingDatagram[]): bigint;
-  /** `subscribe`: a pollable that is ready when `checkSend` would give at least 1 or an error. */
+  /**
+   * `subscribe`: a pollable that is ready when `checkSend` would give at least 1 or an error.
+   *
+   * @param self the stream's handle.
+   * @returns the handle of the pollable.
+   */
   subscribe(self: Resource<OutgoingDatagramStream>): Resource<Pollable>;
-  /** Drops the stream; its handle is void then. */
+  /**
+   * Drops the stream; its handle is void then.
+   *
+   * @param self the stream's handle.
+   */
   drop(self: Resource<OutgoingDatagramStream>): void;
 }
 

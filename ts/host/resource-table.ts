@@ -20,7 +20,9 @@ export class ResourceTable implements Disposable {
   #limit: number;
   #next = FIRST;
 
-  /** `limit`: how many resources it may hold. Default: any number. */
+  /**
+   * @param limit how many resources it may hold. Default: any number.
+   */
   constructor(limit = Infinity) {
     this.#limit = limit;
   }
@@ -30,7 +32,12 @@ export class ResourceTable implements Disposable {
     return this.#resources.size;
   }
 
-  /** Traps where the table has no room for so many resources more: asked before they are made. */
+  /**
+   * Asks for room before resources are made.
+   *
+   * @param count how many resources more.
+   * @throws Trap where the table has no room for them.
+   */
   demand(count: number): void {
     if (this.size + count <= this.#limit) return;
     throw new Trap(
@@ -44,7 +51,13 @@ export class ResourceTable implements Disposable {
     this.#limit += 1;
   }
 
-  /** Takes a resource in; its handle. Traps where the table is full. */
+  /**
+   * Takes a resource in.
+   *
+   * @param value the resource.
+   * @returns its handle.
+   * @throws Trap where the table is full.
+   */
   push<T extends Disposable>(value: T): Resource<T> {
     this.demand(1);
     while (this.#resources.has(this.#next)) this.#advance();
@@ -54,40 +67,80 @@ export class ResourceTable implements Disposable {
     return handle as Resource<T>;
   }
 
-  /** The handles of all resources. */
+  /**
+   * The handles of all resources.
+   *
+   * @returns a list of its own each time.
+   */
   handles(): number[] {
     return [...this.#resources.keys()];
   }
 
-  /** Whether the handle names a resource. */
+  /**
+   * Whether the handle names a resource.
+   *
+   * @param handle the handle, as the guest gave it.
+   * @returns whether it does.
+   */
   has(handle: number): boolean {
     return this.#resources.has(handle);
   }
 
-  /** Whether the handle names a resource of that type. */
+  /**
+   * Whether the handle names a resource of that type.
+   *
+   * @param handle the handle, as the guest gave it.
+   * @param type the class of the resource.
+   * @returns whether it does.
+   */
   holds<T extends Disposable>(handle: number, type: Type<T>): handle is Resource<T> {
     return this.find(handle, type) !== undefined;
   }
 
-  /** The resource of a handle, where it is of that type. */
+  /**
+   * The resource of a handle, where it is of that type.
+   *
+   * @param handle the handle, as the guest gave it.
+   * @param type the class of the resource.
+   * @returns the resource; undefined where there is none of that type.
+   */
   find<T extends Disposable>(handle: number, type: Type<T>): T | undefined {
     const value = this.#resources.get(handle);
     return value !== undefined && Object.prototype.isPrototypeOf.call(type.prototype, value) ? (value as T) : undefined;
   }
 
-  /** The resource of a handle. Traps where the handle was dropped, was never given, or names a resource of another type. */
+  /**
+   * The resource of a handle.
+   *
+   * @param handle the handle, as the guest gave it.
+   * @param type the class of the resource.
+   * @returns the resource.
+   * @throws Trap where the handle was dropped, was never given, or names a resource of another type.
+   */
   get<T extends Disposable>(handle: Resource<T>, type: Type<T>): T {
     return this.find(handle, type) ?? this.#misnamed(handle, type);
   }
 
-  /** Takes the resource of a handle out, alive; traps as `get` does. */
+  /**
+   * Takes the resource of a handle out, alive.
+   *
+   * @param handle the handle, as the guest gave it.
+   * @param type the class of the resource.
+   * @returns the resource.
+   * @throws Trap as `get` does.
+   */
   take<T extends Disposable>(handle: Resource<T>, type: Type<T>): T {
     const value = this.get(handle, type);
     this.#forget(handle);
     return value;
   }
 
-  /** Drops the resource of a handle. Traps where it was dropped, or never given. */
+  /**
+   * Drops the resource of a handle.
+   *
+   * @param handle the handle, as the guest gave it.
+   * @throws Trap where it was dropped, or never given.
+   */
   drop(handle: number): void {
     const value = this.#resources.get(handle);
     if (value === undefined) throw new Trap(`handle ${handle} names nothing: drop each handle once`);

@@ -32,6 +32,9 @@ export class Pollable {
    * Whether the pollable is ready; never blocks.
    *
    * WIT: `ready: func() -> bool`.
+   *
+   * @returns whether it is.
+   * @throws Trap after drop.
    */
   ready(): boolean {
     return pollOnce([this.#live()], 0).length > 0;
@@ -41,16 +44,20 @@ export class Pollable {
    * Blocks this thread until the pollable is ready. Event loops want `wait()`.
    *
    * WIT: `block: func()`, "equivalent to calling `poll.poll` on a list containing only this pollable".
+   *
+   * @throws Trap after drop.
    */
   block(): void {
     pollBlocking([this.#live()]);
   }
 
   /**
-   * Resolves when the pollable is ready, by the event loop: no thread, no timer. Keeps the process alive meanwhile. Of several
-   * that wait for the same, all wake, and the first to ask may leave nothing for the others.
-   * Rejects with AbortError when the signal aborts, with ClosedError when the stream is closed meanwhile, with SocketError where the
-   * system refuses to watch the socket.
+   * Resolves when the pollable is ready, by the event loop: no thread, no timer. Keeps the process alive meanwhile. Of several that
+   * wait for the same, all wake, and the first to ask may leave nothing for the others.
+   *
+   * @param options `signal` ends the wait.
+   * @throws (rejects with) AbortError when the signal aborts, ClosedError when the stream is closed meanwhile, SocketError where
+   *   the system refuses to watch the socket.
    */
   async wait(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     const { signal } = options;
@@ -85,16 +92,26 @@ export class Pollable {
 /** `wasi:io/poll`. */
 export const poll = {
   /**
-   * Blocks this thread until at least one of the pollables is ready; the indexes of all that are.
+   * Blocks this thread until at least one of the pollables is ready.
    *
-   * WIT: `poll: func(in: list<borrow<pollable>>) -> list<u32>`, "This function traps if either: the list is empty, or: the
-   * list contains more elements than can be indexed with a `u32` value".
+   * WIT: `poll: func(in: list<borrow<pollable>>) -> list<u32>`, "This function traps if either: the list is empty, or: the list
+   * contains more elements than can be indexed with a `u32` value".
+   *
+   * @param list the pollables.
+   * @returns the indexes of all that are ready.
+   * @throws Trap for an empty list, and for a pollable that was dropped.
    */
   poll(list: readonly Pollable[]): Uint32Array {
     return pollBlocking(nonEmpty(list));
   },
 
-  /** As `poll`, by the event loop: resolves with the indexes. */
+  /**
+   * As `poll`, by the event loop.
+   *
+   * @param list the pollables.
+   * @returns the indexes of all that are ready.
+   * @throws (rejects) as `poll`.
+   */
   async wait(list: readonly Pollable[]): Promise<Uint32Array> {
     return whenAny(nonEmpty(list));
   },

@@ -48,6 +48,7 @@ export class Route {
 
   /**
    * @param remoteAddress the destination; none on a socket that is connected.
+   * @param options the source, the interface and the traffic class.
    * @throws SocketError `invalid-argument` for an address that is none, or a source of another family than the destination.
    * @throws TypeError for another value that is none.
    */
@@ -85,8 +86,12 @@ export class Route {
 
   /**
    * The route by which an answer to a datagram goes: back to its source, from the address that it was sent to, by the interface
-   * that it came by. Of a datagram to a group or a broadcast address, the system chooses the source. Without `info` (see
-   * `packetInfo`), it is that of the source alone.
+   * that it came by. Of a datagram to a group or a broadcast address, the system chooses the source.
+   *
+   * @param datagram what was received. Without `info` (see `packetInfo`), the route is that of the source alone.
+   * @param options the traffic class of the answer.
+   * @returns the route.
+   * @throws TypeError for what is no datagram.
    */
   static replyTo(
     datagram: {

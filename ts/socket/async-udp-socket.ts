@@ -53,7 +53,13 @@ export class AsyncUdpSocket extends Socket {
     [this.#incoming, this.#outgoing] = this.#streams(undefined);
   }
 
-  /** Opens a socket of the family. Throws SocketError: `not-supported`, or what the system answers. */
+  /**
+   * Opens a socket.
+   *
+   * @param family its family.
+   * @returns the socket, unbound.
+   * @throws SocketError: `not-supported`, or what the system answers.
+   */
   static create(family: IpAddressFamily): AsyncUdpSocket {
     return new AsyncUdpSocket(family);
   }
@@ -61,8 +67,9 @@ export class AsyncUdpSocket extends Socket {
   /**
    * Binds the socket to a local address; port 0 asks for a free one.
    *
-   * Throws SocketError: `invalid-argument` for an address of another family, `invalid-state` where the socket is bound,
-   * `access-denied` where no `bind` rule covers the address, `address-in-use`, `address-not-bindable`.
+   * @param local the address: text such as `0.0.0.0:514`, or an object; port 0 asks for a free port.
+   * @throws SocketError: `invalid-argument` for an address of another family, `invalid-state` where the socket is bound,
+   *   `access-denied` where no `bind` rule covers the address, `address-in-use`, `address-not-bindable`.
    */
   bind(local: SocketAddressLike): void {
     // First, since a getter of the address may use the socket; from here on there is the slot alone.
@@ -88,12 +95,13 @@ export class AsyncUdpSocket extends Socket {
   }
 
   /**
-   * Makes the address the socket's peer, in place of another one: only datagrams to it and from it pass. The local address
-   * follows the path, the port stays. Sends that wait for room, and that were for the former peer, end with `invalid-state`.
+   * Makes the address the socket's peer, in place of another one: only datagrams to it and from it pass. The local address follows
+   * the path, the port stays. Sends that wait for room, and that were for the former peer, end with `invalid-state`.
    *
-   * Throws SocketError: `invalid-argument` for an address of another family, an unspecified one, an IPv4 address in IPv6
-   * clothes, or port 0; `access-denied` where no `send` rule covers the address, or no `bind` rule the implicit bind to port 0;
-   * `remote-unreachable`.
+   * @param remote the peer's address.
+   * @throws SocketError: `invalid-argument` for an address of another family, an unspecified one, an IPv4 address in IPv6 clothes,
+   *   or port 0; `access-denied` where no `send` rule covers the address, or no `bind` rule the implicit bind to port 0;
+   *   `remote-unreachable`.
    */
   connect(remote: SocketAddressLike): void {
     const slot = encodeAddress(remote);
@@ -105,7 +113,11 @@ export class AsyncUdpSocket extends Socket {
     this.#turnTo(slot);
   }
 
-  /** Lets the socket communicate with anybody again. WIT: "`invalid-state`: The socket is not connected." */
+  /**
+   * Lets the socket communicate with anybody again. WIT: "`invalid-state`: The socket is not connected."
+   *
+   * @throws SocketError: `invalid-state` where there is no peer.
+   */
   disconnect(): void {
     const descriptor = this.live('disconnect');
     if (this.#remote === undefined) throw notConnected('disconnect');
@@ -134,12 +146,15 @@ export class AsyncUdpSocket extends Socket {
 
   /**
    * Sends one datagram, whose bytes are copied: resolves once the system has taken it. Waits while the socket has no room; sends
-   * leave in the order of their calls. A `Route` says by which way the datagram leaves as well. An unbound socket is bound to a free port first.
+   * leave in the order of their calls. An unbound socket is bound to a free port first.
    *
-   * Rejects with SocketError: `invalid-argument` for an address of another family, an unspecified one, port 0, one that is not
-   * the peer of a connected socket, or none where there is no peer; `datagram-too-large`; `access-denied` where no `send` rule
-   * covers the address, or no `bind` rule the implicit bind to port 0; or what the system answers. `connection-refused` tells
-   * of a datagram before: this one was not sent. With ClosedError where the socket is closed while it waits. Traps after drop.
+   * @param data the payload.
+   * @param remoteAddress where to; a `Route` says by which way the datagram leaves as well. Default: the peer.
+   * @throws (rejects with) SocketError: `invalid-argument` for an address of another family, an unspecified one, port 0, one that
+   *   is not the peer of a connected socket, or none where there is no peer; `datagram-too-large`; `access-denied` where no `send`
+   *   rule covers the address, or no `bind` rule the implicit bind to port 0; or what the system answers. `connection-refused`
+   *   tells of a datagram before: this one was not sent.
+   * @throws (rejects with) ClosedError where the socket is closed while it waits; Trap after drop.
    */
   async send(data: Uint8Array, remoteAddress?: SocketAddressLike | Route): Promise<void> {
     const outgoing = this.#outgoing;
@@ -187,8 +202,10 @@ export class AsyncUdpSocket extends Socket {
   /**
    * Receives one datagram; waits until there is one. Receives that wait are served in the order of their calls.
    *
-   * Rejects with SocketError: `invalid-state` where the socket is not bound, `connection-refused` and the like where an earlier
-   * send was refused, which is told once. With ClosedError where the socket is closed while it waits. Traps after drop.
+   * @returns the datagram and its source.
+   * @throws (rejects with) SocketError: `invalid-state` where the socket is not bound, `connection-refused` and the like where an
+   *   earlier send was refused, which is told once.
+   * @throws (rejects with) ClosedError where the socket is closed while it waits; Trap after drop.
    */
   async receive(): Promise<IncomingDatagram> {
     if (this.#receivers.length === 0) {
@@ -290,7 +307,12 @@ export class AsyncUdpSocket extends Socket {
     return this.#options.writeBehind !== undefined;
   }
 
-  /** The bound address. WIT: "requires `get-local-address` to return `invalid-state` when the socket hasn't been bound yet." */
+  /**
+   * The bound address. WIT: "requires `get-local-address` to return `invalid-state` when the socket hasn't been bound yet."
+   *
+   * @returns the address, with the port that the system chose.
+   * @throws SocketError: `invalid-state` where the socket is not bound.
+   */
   getLocalAddress(): IpSocketAddress {
     const descriptor = this.live('getLocalAddress');
     if (!this.#isBound)
@@ -301,44 +323,80 @@ export class AsyncUdpSocket extends Socket {
     return decodeAddress(descriptor.localAddress());
   }
 
-  /** The peer. WIT: "`invalid-state`: The socket is not "connected" to a specific remote address." */
+  /**
+   * The peer. WIT: "`invalid-state`: The socket is not "connected" to a specific remote address."
+   *
+   * @returns the address.
+   * @throws SocketError: `invalid-state` where there is no peer.
+   */
   getRemoteAddress(): IpSocketAddress {
     this.live('getRemoteAddress');
     if (this.#remote === undefined) throw notConnected('get-remote-address');
     return decodeAddress(this.#remote);
   }
 
-  /** The family that the socket was created for. WIT: "Whether this is a IPv4 or IPv6 socket." */
+  /**
+   * The family that the socket was created for. WIT: "Whether this is a IPv4 or IPv6 socket."
+   *
+   * @returns the family.
+   */
   getAddressFamily(): IpAddressFamily {
     return this.live('getAddressFamily').family === 4 ? 'ipv4' : 'ipv6';
   }
 
-  /** The TTL of IPv4, the hop limit of IPv6. */
+  /**
+   * The TTL of IPv4, the hop limit of IPv6.
+   *
+   * @returns how many routers a datagram may pass, 1 to 255.
+   */
   getUnicastHopLimit(): number {
     return this.hopLimit('get-unicast-hop-limit');
   }
 
-  /** WIT: "If the provided value is 0, an `invalid-argument` error is returned." */
+  /**
+   * How many routers a datagram may pass. WIT: "If the provided value is 0, an `invalid-argument` error is returned."
+   *
+   * @param value the TTL of IPv4, the hop limit of IPv6: 1 to 255.
+   * @throws SocketError: `invalid-argument` for another value.
+   */
   setUnicastHopLimit(value: number): void {
     this.setHopLimit('set-unicast-hop-limit', value);
   }
 
-  /** Bytes that the system keeps of what has arrived: what could have been asked for. SO_RCVBUF. */
+  /**
+   * Bytes that the system keeps of what has arrived: what could have been asked for. SO_RCVBUF.
+   *
+   * @returns bytes.
+   */
   getReceiveBufferSize(): bigint {
     return this.bufferSize('get-receive-buffer-size', OPTION.receiveBuffer);
   }
 
-  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
+  /**
+   * Asks for a receive buffer. SO_RCVBUF.
+   *
+   * @param value bytes, from 1 on; the system takes what it likes of it.
+   * @throws SocketError: `invalid-argument` for 0.
+   */
   setReceiveBufferSize(value: bigint | number): void {
     this.setBufferSize('set-receive-buffer-size', OPTION.receiveBuffer, value);
   }
 
-  /** Bytes that the system keeps of what is to be sent: what could have been asked for. SO_SNDBUF. */
+  /**
+   * Bytes that the system keeps of what is to be sent: what could have been asked for. SO_SNDBUF.
+   *
+   * @returns bytes.
+   */
   getSendBufferSize(): bigint {
     return this.bufferSize('get-send-buffer-size', OPTION.sendBuffer);
   }
 
-  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
+  /**
+   * Asks for a send buffer. SO_SNDBUF.
+   *
+   * @param value bytes, from 1 on; the system takes what it likes of it.
+   * @throws SocketError: `invalid-argument` for 0.
+   */
   setSendBufferSize(value: bigint | number): void {
     this.setBufferSize('set-send-buffer-size', OPTION.sendBuffer, value);
   }

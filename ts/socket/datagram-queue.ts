@@ -160,15 +160,16 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Takes one datagram, whose bytes are copied: the buffer is the caller's again. Never blocks.
+   * Takes one datagram, whose bytes are copied: the buffer is the caller's again. Never blocks. What a rule or the system refuses
+   * is told to the callback, or to `onError`, when all datagrams before it are settled; the others go on.
    *
-   * `data` is a Uint8Array, or text that leaves as UTF-8. A connected stream needs no `remoteAddress`; a `Route` says by which way it
-   * leaves as well. The same address object as for the datagram before is not read again.
-   *
-   * Returns false, and takes nothing, where the queue is full: it holds `maxDatagrams` datagrams or `maxBytes` bytes. What a
-   * rule or the system refuses is told to the callback, or to `onError`, when all datagrams before it are settled; the others
-   * go on. Throws ClosedError where the queue or its stream is closed; traps where an address that is being read
-   * calls it.
+   * @param data a Uint8Array, or text that leaves as UTF-8.
+   * @param remoteAddress where to; a `Route` says by which way it leaves as well. A connected stream needs none. The same address
+   *   object as for the datagram before is not read again.
+   * @param callback is called once the datagram is sent, or with the error for which it is not. Default: `onError` hears of errors.
+   * @returns false, and takes nothing, where the queue is full: it holds `maxDatagrams` datagrams or `maxBytes` bytes.
+   * @throws ClosedError where the queue or its stream is closed.
+   * @throws Trap where an address that is being read calls it.
    */
   send(data: Uint8Array | string, remoteAddress?: SocketAddressLike | Route, callback?: SendCallback): boolean {
     if (this.#closing !== undefined || this.#isForsaken)
@@ -266,8 +267,9 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Sends what waits, and resolves when all of it is sent or refused. Rejects with the first error that neither a callback nor
-   * `onError` has heard of.
+   * Sends what waits, and resolves when all of it is sent or refused.
+   *
+   * @throws (rejects with) the first error that neither a callback nor `onError` has heard of.
    */
   async flush(): Promise<void> {
     await this.emptied();
@@ -276,8 +278,10 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Sends what waits, as `flush`, and takes no more. A connected peer's refusal of what was sent last is told as well, where it
-   * is there by then. May be called again. The stream stays.
+   * Sends what waits, as `flush`, and takes no more. A connected peer's refusal of what was sent last is told as well, where it is
+   * there by then. May be called again. The stream stays.
+   *
+   * @throws (rejects) as `flush`.
    */
   close(): Promise<void> {
     this.#closing ??= this.#finish();
@@ -302,19 +306,29 @@ export class DatagramQueue implements Disposable, AsyncDisposable {
     return this.close();
   }
 
-  /** Has the process stay alive while the queue holds something: the default. */
+  /**
+   * Has the process stay alive while the queue holds something: the default.
+   *
+   * @returns the queue.
+   */
   ref(): this {
     return this.#reference(true);
   }
 
-  /** Lets the process end though the queue holds something, which is lost then. */
+  /**
+   * Lets the process end though the queue holds something, which is lost then.
+   *
+   * @returns the queue.
+   */
   unref(): this {
     return this.#reference(false);
   }
 
   /**
-   * A stream whose every write is one datagram: for loggers and metrics clients that take a stream. A full queue holds writes
-   * back; `end` sends what waits. Errors of datagrams are told as those of the queue, and end no stream.
+   * A stream whose every write is one datagram: for loggers and metrics clients that take a stream. A full queue holds writes back;
+   * `end` sends what waits. Errors of datagrams are told as those of the queue, and end no stream.
+   *
+   * @returns the stream.
    */
   writable(): Writable {
     return new DatagramWritable(this);

@@ -79,14 +79,17 @@ export class IncomingDatagramStream {
   }
 
   /**
-   * The datagrams that are there, at most `maxResults` and at most 1024; none where none is there. Never blocks.
+   * The datagrams that are there. Never blocks.
    *
-   * Throws SocketError with the error that is pending on the socket (such as `connection-refused`), once, and only where no
-   * datagram came before it; never `would-block`. Traps after drop.
+   * WIT: "attempts to receive up to `max-results` datagrams on the socket without blocking. The returned list may contain fewer
+   * elements than requested, but never more. This function returns successfully with an empty list when either: `max-results` is 0,
+   * or: `max-results` is greater than 0, but no results are immediately available."
    *
-   * WIT: "attempts to receive up to `max-results` datagrams on the socket without blocking. The returned list may contain
-   * fewer elements than requested, but never more. This function returns successfully with an empty list when either:
-   * `max-results` is 0, or: `max-results` is greater than 0, but no results are immediately available."
+   * @param maxResults the most datagrams to give. Default: 1024, and no more at any value.
+   * @returns the datagrams, with bytes of their own; none where none is there.
+   * @throws SocketError with the error that is pending on the socket (such as `connection-refused`), once, and only where no
+   *   datagram came before it; never `would-block`.
+   * @throws Trap after drop.
    */
   receive(maxResults: bigint | number = MOST): IncomingDatagram[] {
     const batch = spare ?? new IncomingBatch();
@@ -98,7 +101,14 @@ export class IncomingDatagramStream {
     }
   }
 
-  /** As `receive`, into a batch of the caller's, in place of what it held; how many came. */
+  /**
+   * As `receive`, into a batch of the caller's, in place of what it held.
+   *
+   * @param batch takes the datagrams.
+   * @param maxResults the most datagrams to take. Default: 1024, and no more at any value.
+   * @returns how many came.
+   * @throws as `receive`.
+   */
   receiveInto(batch: IncomingBatch, maxResults: bigint | number = MOST): number {
     const descriptor = this.#live('receive');
     batch.fill(0);
@@ -126,6 +136,8 @@ export class IncomingDatagramStream {
    * A pollable that is ready when a datagram is there, or an error.
    *
    * WIT: "Create a `pollable` which will resolve once the stream is ready to receive again."
+   *
+   * @returns a pollable of its own each time.
    */
   subscribe(): Pollable {
     const descriptor = this.#live('subscribe');

@@ -200,17 +200,25 @@ export class OpenUdp implements Disposable {
   }
 
   /**
-   * Joins a multicast group, such as '224.0.0.251' or 'ff02::fb': the socket hears what is sent to the group and its own port.
-   * A group is joined for each interface and each source by itself. MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP (RFC 3678).
+   * Joins a multicast group: the socket hears what is sent to the group and its own port. A group is joined for each interface and
+   * each source by itself. MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP (RFC 3678).
    *
-   * Throws SocketError: `invalid-argument` for what is no group of the socket's family, or no interface; `address-in-use` where it
-   * has joined already; or by the system's error number.
+   * @param group its address, such as '224.0.0.251' or 'ff02::fb'.
+   * @param options the interface, and the source, where only one is to be heard.
+   * @throws SocketError: `invalid-argument` for what is no group of the socket's family, or no interface; `address-in-use` where it
+   *   has joined already; or by the system's error number.
    */
   joinGroup(group: string, options: MembershipOptions = {}): void {
     setMembership('joinGroup', this.#descriptor, group, options);
   }
 
-  /** Leaves a group, by the same options with which it was joined. `address-not-bindable` where it has not joined. */
+  /**
+   * Leaves a group, by the same options with which it was joined.
+   *
+   * @param group its address.
+   * @param options the interface, and the source, where only one is to be heard.
+   * @throws SocketError: `address-not-bindable` where it has not joined; as `joinGroup` else.
+   */
   leaveGroup(group: string, options: MembershipOptions = {}): void {
     setMembership('leaveGroup', this.#descriptor, group, options);
   }
@@ -223,8 +231,9 @@ export class OpenUdp implements Disposable {
    * Linux 5.4 or newer, where the socket is connected to itself: sockets that are connected are passed over
    * (`reuseport_select_sock` of net/core/sock_reuseport.c).
    *
-   * Rejects with SocketError: `not-supported` elsewhere, and for a socket of the unspecified address without `packetInfo`, whose
-   * answers would have lost their source; `invalid-state` where it has a remote address. With ClosedError where it is closed meanwhile.
+   * @throws (rejects with) SocketError: `not-supported` elsewhere, and for a socket of the unspecified address without
+   *   `packetInfo`, whose answers would have lost their source; `invalid-state` where it has a remote address.
+   * @throws (rejects with) ClosedError where it is closed meanwhile.
    */
   async retire(): Promise<void> {
     leavePort(this.#descriptor, this.outgoing.isConnected);
@@ -237,13 +246,21 @@ export class OpenUdp implements Disposable {
     }
   }
 
-  /** Lets the process end though somebody waits for the socket. */
+  /**
+   * Lets the process end though somebody waits for the socket.
+   *
+   * @returns the same object.
+   */
   unref(): this {
     keepAlive(this.#descriptor, false);
     return this;
   }
 
-  /** Has waits for the socket keep the process alive, as they do at first. */
+  /**
+   * Has waits for the socket keep the process alive, as they do at first.
+   *
+   * @returns the same object.
+   */
   ref(): this {
     keepAlive(this.#descriptor, true);
     return this;

@@ -59,15 +59,18 @@ export class OutgoingDatagramStream {
   }
 
   /**
-   * How many datagrams the next `send` may take: 1024, or 0 while the socket's send buffer is full. Never blocks.
-   * No system call after a send that the kernel took whole; one poll after one that it refused or cut short.
+   * How many datagrams the next `send` may take: 1024, or 0 while the socket's send buffer is full. Never blocks. No system call
+   * after a send that the kernel took whole; one poll after one that it refused or cut short.
    *
-   * Throws SocketError with the error that is pending on the socket (such as `connection-refused`), once; never
-   * `would-block`. Traps after drop. Where small sends stay behind, it tells the first of the errors that they met as well, and
-   * grants nothing while the socket has no room for what waits.
+   * Where small sends stay behind, it tells the first of the errors that they met as well, and grants nothing while the socket has
+   * no room for what waits.
    *
-   * WIT: "Returns the number of datagrams permitted for the next call to `send`, or an error. ... When this function returns
-   * ok(0), the `subscribe` pollable will become ready when this function will report at least ok(1), or an error."
+   * WIT: "Returns the number of datagrams permitted for the next call to `send`, or an error. ... When this function returns ok(0),
+   * the `subscribe` pollable will become ready when this function will report at least ok(1), or an error."
+   *
+   * @returns the permit: 0n or 1024n.
+   * @throws SocketError with the error that is pending on the socket (such as `connection-refused`), once; never `would-block`.
+   * @throws Trap after drop.
    */
   checkSend(): bigint {
     const descriptor = this.#live('checkSend');
@@ -99,17 +102,20 @@ export class OutgoingDatagramStream {
   }
 
   /**
-   * Sends the datagrams in order, as if one by one, and stops at the first error; never blocks.
+   * Sends the datagrams in order, as if one by one, and stops at the first error; never blocks. Uses the permit up, except for an
+   * empty list.
    *
-   * Returns how many were accepted, which may be fewer than given, or 0 where the send buffer is full. Throws SocketError
-   * only where the very first datagram failed: `invalid-argument` for its address, `datagram-too-large`,
-   * `remote-unreachable`, `connection-refused`, `access-denied` or another by the system's error number. Uses the permit
-   * up, except for an empty list. Traps, with nothing sent, where `checkSend` granted fewer or was not called, and after drop,
-   * be it by a getter of the list. Throws TypeError for what is no list, or no datagram at its start.
+   * WIT: "semantically behaves the same as iterating the `datagrams` list and sequentially sending each individual datagram until
+   * either the end of the list has been reached or the first error occurred. If at least one datagram has been sent successfully,
+   * this function never returns an error."
    *
-   * WIT: "semantically behaves the same as iterating the `datagrams` list and sequentially sending each individual datagram
-   * until either the end of the list has been reached or the first error occurred. If at least one datagram has been sent
-   * successfully, this function never returns an error."
+   * @param list the datagrams: at most as many as the permit has.
+   * @returns how many were accepted, which may be fewer than given, or 0 where the send buffer is full.
+   * @throws SocketError only where the very first datagram failed: `invalid-argument` for its address, `datagram-too-large`,
+   *   `remote-unreachable`, `connection-refused`, `access-denied` or another by the system's error number.
+   * @throws Trap, with nothing sent, where `checkSend` granted fewer or was not called, and after drop, be it by a getter of the
+   *   list.
+   * @throws TypeError for what is no list, or no datagram at its start.
    */
   send(list: readonly OutgoingDatagram[]): bigint {
     const descriptor = this.#live('send');
@@ -169,8 +175,11 @@ export class OutgoingDatagramStream {
   }
 
   /**
-   * A writer for producers that have no objects to begin with: they serialize straight into its buffer.
-   * Its `flush` obeys the same rules as `send`, the permit included.
+   * A writer for producers that have no objects to begin with: they serialize straight into its buffer. Its `flush` obeys the same
+   * rules as `send`, the permit included.
+   *
+   * @returns a writer with a buffer of its own.
+   * @throws Trap after drop.
    */
   writer(): DatagramWriter {
     this.#live('writer');
@@ -183,8 +192,13 @@ export class OutgoingDatagramStream {
 
   /**
    * A queue for those who have one datagram at a time: it copies each, and what one turn of the event loop sends leaves as one
-   * batch. It needs no permit, and leaves that of `checkSend` alone; datagrams of several queues, and of `send`, leave in no
-   * order among each other.
+   * batch. It needs no permit, and leaves that of `checkSend` alone; datagrams of several queues, and of `send`, leave in no order
+   * among each other.
+   *
+   * @param options how much it holds, and who hears of errors.
+   * @returns the queue.
+   * @throws TypeError, RangeError for an option that is none.
+   * @throws Trap after drop.
    */
   queue(options?: QueueOptions): DatagramQueue {
     this.#live('queue');
@@ -209,6 +223,8 @@ export class OutgoingDatagramStream {
    * A pollable that is ready when `checkSend` would grant at least 1 or throw.
    *
    * WIT: "Create a `pollable` which will resolve once the stream is ready to send again."
+   *
+   * @returns a pollable of its own each time.
    */
   subscribe(): Pollable {
     const descriptor = this.#live('subscribe');

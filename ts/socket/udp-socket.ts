@@ -64,8 +64,9 @@ export class UdpSocket extends Socket {
   /**
    * Starts to bind the socket to a local address; port 0 asks for a free one. `finishBind` ends it.
    *
-   * Throws SocketError: `invalid-argument` for an address of another family, `invalid-state` where the socket is bound,
-   * `concurrency-conflict` where a bind is in progress, `access-denied` where no `bind` rule covers the address.
+   * @param local the address: text such as `0.0.0.0:514`, or an object; port 0 asks for a free port.
+   * @throws SocketError: `invalid-argument` for an address of another family, `invalid-state` where the socket is bound,
+   *   `concurrency-conflict` where a bind is in progress, `access-denied` where no `bind` rule covers the address.
    */
   startBind(local: SocketAddressLike): void {
     // First, since a getter of the address may use the socket; from here on there is the slot alone.
@@ -83,8 +84,8 @@ export class UdpSocket extends Socket {
   /**
    * Ends what `startBind` began: the socket is bound, or unbound as before where the system refuses.
    *
-   * Throws SocketError: `not-in-progress` with no `startBind` before, `address-in-use`, `address-not-bindable`. Never
-   * `would-block`: a bind is done at once.
+   * @throws SocketError: `not-in-progress` with no `startBind` before, `address-in-use`, `address-not-bindable`. Never
+   *   `would-block`: a bind is done at once.
    */
   finishBind(): void {
     const descriptor = this.live('finishBind');
@@ -97,15 +98,18 @@ export class UdpSocket extends Socket {
   }
 
   /**
-   * The streams of the socket, to anybody or to one peer. Changes the peer of a socket that had another, or none; the bound
-   * port stays.
+   * The streams of the socket, to anybody or to one peer. Changes the peer of a socket that had another, or none; the bound port
+   * stays.
    *
-   * Throws SocketError: `invalid-state` where the socket is not bound, `invalid-argument` for an address of another family,
-   * an unspecified one, an IPv4 address in IPv6 clothes, or port 0; `access-denied` where no `send` rule covers the address;
-   * `remote-unreachable`. Traps where a stream of an earlier call is not yet dropped.
+   * WIT: "only the most recently returned pair of streams will be operational. Implementations may trap if the streams returned by
+   * a previous invocation haven't been dropped yet before calling `stream` again."
    *
-   * WIT: "only the most recently returned pair of streams will be operational. Implementations may trap if the streams
-   * returned by a previous invocation haven't been dropped yet before calling `stream` again."
+   * @param remote the peer: only datagrams to it and from it pass. Default: none.
+   * @returns what arrives, and what sends.
+   * @throws SocketError: `invalid-state` where the socket is not bound, `invalid-argument` for an address of another family, an
+   *   unspecified one, an IPv4 address in IPv6 clothes, or port 0; `access-denied` where no `send` rule covers the address;
+   *   `remote-unreachable`.
+   * @throws Trap where a stream of an earlier call is not yet dropped.
    */
   stream(remote?: SocketAddressLike): [IncomingDatagramStream, OutgoingDatagramStream] {
     // First, since a getter of the address may use the socket; from here on there is the slot alone.
@@ -140,6 +144,9 @@ export class UdpSocket extends Socket {
    * The bound address, with the port that the system chose where 0 was asked for.
    *
    * WIT: "requires `local-address` to return `invalid-state` when the socket hasn't been bound yet."
+   *
+   * @returns the address.
+   * @throws SocketError: `invalid-state` where the socket is not bound.
    */
   localAddress(): IpSocketAddress {
     const descriptor = this.live('localAddress');
@@ -147,7 +154,12 @@ export class UdpSocket extends Socket {
     return decodeAddress(descriptor.localAddress());
   }
 
-  /** The peer of the last `stream()`. WIT: "`invalid-state`: The socket is not streaming to a specific remote address". */
+  /**
+   * The peer of the last `stream()`. WIT: "`invalid-state`: The socket is not streaming to a specific remote address".
+   *
+   * @returns the address.
+   * @throws SocketError: `invalid-state` where there is no peer.
+   */
   remoteAddress(): IpSocketAddress {
     this.live('remoteAddress');
     if (this.#remote !== undefined) return decodeAddress(this.#remote);
@@ -158,42 +170,77 @@ export class UdpSocket extends Socket {
     );
   }
 
-  /** The family that the socket was created for. WIT: "Whether this is a IPv4 or IPv6 socket." */
+  /**
+   * The family that the socket was created for. WIT: "Whether this is a IPv4 or IPv6 socket."
+   *
+   * @returns the family.
+   */
   addressFamily(): IpAddressFamily {
     return this.live('addressFamily').family === 4 ? 'ipv4' : 'ipv6';
   }
 
-  /** The TTL of IPv4, the hop limit of IPv6. */
+  /**
+   * The TTL of IPv4, the hop limit of IPv6.
+   *
+   * @returns how many routers a datagram may pass, 1 to 255.
+   */
   unicastHopLimit(): number {
     return this.hopLimit('unicast-hop-limit');
   }
 
-  /** WIT: "If the provided value is 0, an `invalid-argument` error is returned." */
+  /**
+   * How many routers a datagram may pass. WIT: "If the provided value is 0, an `invalid-argument` error is returned."
+   *
+   * @param value the TTL of IPv4, the hop limit of IPv6: 1 to 255.
+   * @throws SocketError: `invalid-argument` for another value.
+   */
   setUnicastHopLimit(value: number): void {
     this.setHopLimit('set-unicast-hop-limit', value);
   }
 
-  /** Bytes that the system keeps of what has arrived: what could have been asked for. SO_RCVBUF. */
+  /**
+   * Bytes that the system keeps of what has arrived: what could have been asked for. SO_RCVBUF.
+   *
+   * @returns bytes.
+   */
   receiveBufferSize(): bigint {
     return this.bufferSize('receive-buffer-size', OPTION.receiveBuffer);
   }
 
-  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
+  /**
+   * Asks for a receive buffer. SO_RCVBUF.
+   *
+   * @param value bytes, from 1 on; the system takes what it likes of it.
+   * @throws SocketError: `invalid-argument` for 0.
+   */
   setReceiveBufferSize(value: bigint | number): void {
     this.setBufferSize('set-receive-buffer-size', OPTION.receiveBuffer, value);
   }
 
-  /** Bytes that the system keeps of what is to be sent: what could have been asked for. SO_SNDBUF. */
+  /**
+   * Bytes that the system keeps of what is to be sent: what could have been asked for. SO_SNDBUF.
+   *
+   * @returns bytes.
+   */
   sendBufferSize(): bigint {
     return this.bufferSize('send-buffer-size', OPTION.sendBuffer);
   }
 
-  /** From 1 on; the system takes what it likes of it. Throws SocketError `invalid-argument` for 0. */
+  /**
+   * Asks for a send buffer. SO_SNDBUF.
+   *
+   * @param value bytes, from 1 on; the system takes what it likes of it.
+   * @throws SocketError: `invalid-argument` for 0.
+   */
   setSendBufferSize(value: bigint | number): void {
     this.setBufferSize('set-send-buffer-size', OPTION.sendBuffer, value);
   }
 
-  /** A pollable that is ready when the socket may send, or a datagram or an error is there. A bind never makes it wait. */
+  /**
+   * A pollable that is ready when the socket may send, or a datagram or an error is there. A bind never makes it wait.
+   *
+   * @returns a pollable of its own each time.
+   */
   subscribe(): Pollable {
     const descriptor = this.live('subscribe');
     const granted = () => {
