@@ -1,6 +1,7 @@
 /**
  * `npm run docs [-- serve [PORT]]`: the site of the documents, in build/site/dist: README.md and docs/ as they are, and the reference
- * of the API, from its comments. Ends with 1 where a tool warns. With `serve`, over HTTP on 127.0.0.1 afterwards.
+ * of the API, from its comments. It is read by any browser from the files alone, or from any static host. Ends with 1 where a tool
+ * warns, or a link leads nowhere. With `serve`, over HTTP on 127.0.0.1 afterwards.
  *
  * What builds it is in site/, with packages of its own: a clone needs them for nothing else.
  */
@@ -9,6 +10,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { documentFiles } from './consumers/blocks.mjs';
+import { fromFiles } from './docs/from-files.mjs';
 import { packages, root, setupOrExit, sitePackages } from './setup.mjs';
 
 const build = path.join(root, 'build', 'site');
@@ -25,7 +27,12 @@ stage();
 fs.symlinkSync(path.join(site, 'node_modules'), path.join(build, 'node_modules'), 'junction');
 tool('typedoc', ['typedoc/bin/typedoc', '--options', 'typedoc.json', ...entryPoints()]);
 tool('vitepress', ['vitepress/bin/vitepress.js', 'build', '.']);
-console.log('built: build/site/dist');
+const wrong = fromFiles(path.join(build, 'dist'));
+if (wrong.length > 0) {
+  console.error(wrong.join('\n'));
+  process.exit(1);
+}
+console.log('built: build/site/dist/index.html');
 if (process.argv[2] === 'serve') serve(Number(process.argv[3] ?? 4173));
 
 /** The sources, laid as in the checkout, so that every link holds in both. */
@@ -38,7 +45,10 @@ function stage() {
   }
   copy('LICENSE', 'public/LICENSE');
   copy('site/icon.svg', 'public/icon.svg');
-  fs.cpSync(path.join(root, 'examples'), path.join(source, 'public/examples'), { recursive: true });
+  fs.cpSync(path.join(root, 'examples'), path.join(source, 'public/examples'), {
+    recursive: true,
+    filter: (file) => path.basename(file) !== '__pycache__',
+  });
 }
 
 function copy(from, to = from) {
@@ -58,7 +68,8 @@ function tool(name, [script, ...args]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [path.join('node_modules', script), ...args], {
     cwd: site,
     encoding: 'utf8',
-    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
+    // VitePress takes a link to a file of a kind that it does not know for one to a page.
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined, VITE_EXTRA_EXTENSIONS: 'c,py,wit,log' },
   });
   const output = `${stdout}${stderr}`;
   process.stderr.write(output);
