@@ -95,7 +95,7 @@ describe.skipIf(noFull)(`standard output on a full disk ${noFull ?? ''}`, () => 
     sendTo(/^listening +(\S+)$/m.exec(command.stderr)![1]!, [bytes('lost')]);
     expect(await command.end()).toBe(1);
     expect(command.stderr).toMatch(/^wasi-udp: standard output cannot be written \(ENOSPC\): .*$/m);
-    expect(command.stderr).toMatch(/^received +1 datagrams, 4 bytes$/m);
+    expect(command.stderr).toMatch(/^received +1 datagram, 4 bytes$/m);
   });
 });
 

@@ -111,7 +111,7 @@ describe.each(SIGNALS)('%s', (signal, code) => {
     await receiver.until(1);
     command.signal(signal);
     expect(await command.end()).toBe(code);
-    expect(command.summary['accepted']).toBe('1 datagrams, 3 bytes');
+    expect(command.summary['accepted']).toBe('1 datagram, 3 bytes');
   });
 
   // Deno hears of signals by sendto(2) too.

@@ -276,8 +276,10 @@ describe('usage', () => {
     [['--to', '127.0.0.1:9', '--size', '65508'], 'holds at most 65507 bytes, got --size 65508'],
     [['--to', '127.0.0.1:9', '--size', 'big'], 'a whole number'],
     [['--to', '127.0.0.1:9', '--duration', '0'], 'It takes seconds'],
+    [['--to', '127.0.0.1:9', '--duration', '9999999'], 'up to 2147483'],
     [['--to', '127.0.0.1:9', '-4', '-6'], '--ipv4 and --ipv6 take one family'],
     [['--to', '127.0.0.1:9', '--interface', 'none0'], '"none0"'],
+    [['--to', '127.0.0.1:9', '--interface', 'none0'], 'wasi-udp: --interface: an interface is a name'],
     [['--batch', '0'], 'from 1 to 1024'],
     [['--batch', '1025'], 'from 1 to 1024'],
     [['--batch', 'many'], 'from 1 to 1024'],
@@ -287,10 +289,14 @@ describe('usage', () => {
     [['--to', 'localhost'], 'HOST:PORT'],
     [['--to', '127.0.0.1:0'], 'HOST:PORT'],
     [['--to', '127.0.0.1:65536'], 'HOST:PORT'],
+    [['--to', '127.0.0.1:65536'], 'a port from 1 to 65535'],
+    [['--to', '[fe80::1%none0]:9'], 'a zone is the name of an interface'],
     [['--to', '::1:53'], 'HOST:PORT'],
     [['--to'], 'argument missing'],
     [['--bach', '5'], '--bach'],
     [['one', 'two'], 'too many arguments'],
+    [['one', 'two'], 'see wasi-udp send --help'],
+    [['--to', '127.0.0.1:9', ''], "cannot read '' (ENOENT)"],
     [['--to', '127.0.0.1:9', '/no/such/file'], '/no/such/file (ENOENT)'],
     [['--to', '127.0.0.1:9', folder], 'EISDIR'],
   ])('send %j: one clear line, exit code 2', async (args, text) => {
@@ -305,6 +311,35 @@ describe('usage', () => {
     const { code, stderr } = await ended(start('sned'));
     expect(code).toBe(2);
     expect(stderr).toMatch(/^wasi-udp: .*sned.*send.*\n$/);
+    const far = await ended(start('frobnicate'));
+    expect(far).toMatchObject({ code: 2, stderr: "wasi-udp: unknown command 'frobnicate': see wasi-udp --help\n" });
+  });
+
+  test('a broadcast address names --broadcast; a link-local address without its interface names that', async () => {
+    const { code, stderr } = await send(RECORDING, '--to', '255.255.255.255:9');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^wasi-udp: access-denied: .*: a broadcast address takes --broadcast\n$/);
+    const local = await send(RECORDING, '--to', '[fe80::1]:9');
+    expect(local.code).toBe(1);
+    expect(local.stderr).toMatch(
+      /^wasi-udp: (invalid-argument: .*--to \[fe80::1%eth0\]:PORT|remote-unreachable: .*)\n$/,
+    );
+  });
+
+  test('a rate of less than one in days waits', async () => {
+    const receiver = await open();
+    const { code, stderr } = await send(
+      fileOf('a\nb\n'),
+      '--to',
+      receiver.text,
+      '--rate',
+      '.0000001',
+      '--duration',
+      '.5',
+    );
+    expect(code).toBe(0);
+    expect(stderr).toBe('');
+    expect(receiver.texts).toEqual(['a']);
   });
 
   test('--help and --version: exit code 0', async () => {

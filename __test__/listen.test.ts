@@ -172,7 +172,7 @@ describe('wasi-udp listen', () => {
       const listener = await Listener.start('127.0.0.1', ['--count', '1'], { wrapper: hide });
       sendTo(listener.address, [bytes('heard')]);
       expect(await listener.end()).toBe(0);
-      expect(listener.stderr).toMatch(/^received +1 datagrams, 5 bytes\ndropped +not known here\n/m);
+      expect(listener.stderr).toMatch(/^received +1 datagram, 5 bytes\ndropped +not known here\n/m);
     },
   );
 

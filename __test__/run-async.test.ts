@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { WASIShim } from '@bytecodealliance/preview2-shim/instantiation';
 import * as preview3 from '@bytecodealliance/preview3-shim';
 import { describe, expect, it } from 'vitest';
 import { GuestOutputs } from '../dist/cli/guest-output.js';
-import { sandbox } from '../dist/cli/sandbox.js';
+import { sandbox, shut } from '../dist/cli/sandbox.js';
 import { worldOf } from '../dist/cli/world.js';
 import { createHost } from '../dist/host/jco.js';
 import { openUdp } from '../dist/index.js';
@@ -168,7 +169,12 @@ describe.skipIf(noAsyncGuests)(`wasi-udp run of components of WASI 0.3 ${noAsync
     expect(stderr).toMatch(/^wasi-udp: denied: bind to (\S+): allow it with --allow-bind \1$/m);
     const allowed = ['bind: ok\n', 'connect: ok\n', 'send: ok\n', ...denied.slice(3)];
     expect(heard).toBe(0);
-    expect(await wasiUdp('run-denied', '--allow-all', '--', String(port))).toEqual(clean(allowed.join('')));
+    const all = await wasiUdp('run-denied', '--allow-all', '--', String(port));
+    expect({ ...all, stderr: '' }).toEqual(clean(allowed.join('')));
+    const [tcp, lookup, ...more] = all.stderr.split('\n');
+    expect(tcp).toMatch(/^wasi-udp: denied: use TCP: .* gives UDP alone: run it by a host of your own \(createHost/);
+    expect(lookup).toMatch(/^wasi-udp: denied: look up ".+": .*: give it an address, or run it by a host of your own/);
+    expect(more).toEqual(['']);
     server.close();
   });
 
@@ -274,9 +280,26 @@ describe('the outputs of WASI 0.3', () => {
   });
 });
 
+it('what the shut shim of WASI 0.2 denies is told, with the error that the interface has', () => {
+  const heard: unknown[][] = [];
+  const shim = new WASIShim({ sandbox: { enableNetwork: false } });
+  const given = createHost({ shim }).imports() as Record<string, Record<string, (...values: unknown[]) => unknown>>;
+  const own = shut(given, (...denied) => heard.push(denied)) as typeof given;
+  const network = given['wasi:sockets/instance-network']!['instanceNetwork']!();
+  const lookUp = own['wasi:sockets/ip-name-lookup']!['resolveAddresses']!;
+  expect(() => lookUp(network, 'example.invalid')).toThrow('access-denied');
+  own['wasi:sockets/tcp-create-socket']!['createTcpSocket']!('ipv4');
+  expect(() => own['wasi:http/outgoing-handler']!['handle']!({})).toThrow(
+    expect.objectContaining({ payload: { tag: 'HTTP-request-denied' } }),
+  );
+  expect(heard).toEqual([['look up "example.invalid"', 'give it an address'], ['use TCP'], ['make HTTP requests']]);
+});
+
 describe('the sandbox of WASI 0.3', () => {
   const outputs = new GuestOutputs(() => {});
-  const { sockets, http, filesystem, cli } = sandbox(preview3, outputs) as unknown as typeof preview3;
+  const heard: string[] = [];
+  const hear = (what: string) => heard.push(what);
+  const { sockets, http, filesystem, cli } = sandbox(preview3, outputs, hear) as unknown as typeof preview3;
   const code = (tag: string) => expect.objectContaining({ payload: { tag } });
 
   it.each(['ipv4', 'ipv6'] as const)('has no TCP: %s', (family) => {
@@ -291,6 +314,7 @@ describe('the sandbox of WASI 0.3', () => {
   it('makes no HTTP requests', async () => {
     await expect(http.client.send({} as never)).rejects.toEqual(code('HTTP-request-denied'));
     await expect(http.handler.handle({} as never)).rejects.toEqual(code('HTTP-request-denied'));
+    expect(heard.slice(-2)).toEqual(['make HTTP requests', 'make HTTP requests']);
   });
 
   it('has no folders, whatever the shim of this process has', () => {
@@ -306,7 +330,7 @@ describe('the sandbox of WASI 0.3', () => {
   });
 
   it('has nothing but sockets without the shim', () => {
-    const { sockets: _, ...others } = sandbox(undefined, outputs);
+    const { sockets: _, ...others } = sandbox(undefined, outputs, () => {});
     expect(others).toEqual({ cli: {}, clocks: {}, filesystem: {}, http: {}, random: {} });
   });
 });

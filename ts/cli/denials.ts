@@ -5,6 +5,9 @@ import { tell } from './output.js';
 /** How many are told: a component may try every address there is. */
 const MOST = 20;
 
+/** What gives a component the rest of the network. */
+const OWN_HOST = 'run it by a host of your own (createHost of wasi-udp/jco), which has what its shim has';
+
 const VERBS = { bind: 'bind to', send: 'send to', receive: 'receive from' };
 
 /** Tells what a component was denied, and which option would allow it; the same once. */
@@ -17,20 +20,25 @@ export class Denials {
   }
 
   readonly hear = ({ action, address }: Denial): void => {
-    if (this.#told.size > MOST) return;
     const text = formatSocketAddress(address);
     const option = `--allow-${action} ${quoted(text)}`;
-    if (this.#told.has(option)) return;
-    this.#told.add(option);
-    if (this.#told.size > MOST) {
-      tell('wasi-udp: denied: more, which are not told');
-      return;
-    }
     // The first such rule takes the place of what is heard without any.
     const isFirst = action === 'receive' && !this.#hasReceiveRules;
     const others = isFirst ? ', beside those that --allow-send has let it hear' : '';
-    tell(`wasi-udp: denied: ${VERBS[action]} ${text}: allow it with ${option}${others}`);
+    this.#tell(`${VERBS[action]} ${text}: allow it with ${option}${others}`);
   };
+
+  /** Tells of what no option allows: `what` the component wanted, and what to do instead, if anything. */
+  readonly hearOther = (what: string, instead?: string): void => {
+    const remedies = instead === undefined ? OWN_HOST : `${instead}, or ${OWN_HOST}`;
+    this.#tell(`${what}: of the network, wasi-udp run gives UDP alone: ${remedies}`);
+  };
+
+  #tell(text: string): void {
+    if (this.#told.size > MOST || this.#told.has(text)) return;
+    this.#told.add(text);
+    tell(`wasi-udp: denied: ${this.#told.size > MOST ? 'more, which are not told' : text}`);
+  }
 }
 
 /** As a word of a shell: brackets are patterns. */

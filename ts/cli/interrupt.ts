@@ -2,12 +2,16 @@ import { constants } from 'node:os';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Whether a signal has ended a command. */
-let interrupted = false;
+let isOver = false;
 
-/** Whether a signal has ended the command: nothing is waited for then, neither an output that blocks nor a read. */
-export function wasInterrupted(): boolean {
-  return interrupted;
+/** Whether the process ends with the command: nothing is waited for then, neither an output that blocks nor a read. */
+export function endsWithCommand(): boolean {
+  return isOver;
+}
+
+/** Has the process end with the command: a signal has ended it, or its time was over while it read, which Deno goes on with. */
+export function endWithCommand(): void {
+  isOver = true;
 }
 
 /**
@@ -18,7 +22,7 @@ export class Interrupt implements Disposable {
   readonly #controller = new AbortController();
   readonly #listener = (name: NodeJS.Signals) => {
     this[Symbol.dispose]();
-    interrupted = true;
+    endWithCommand();
     this.#exitCode = 128 + constants.signals[name];
     this.#controller.abort();
   };

@@ -11,7 +11,7 @@ import { Interrupt } from './interrupt.js';
 import { flushed, outputClosed, print, tell } from './output.js';
 import { printer } from './printer.js';
 import { asUsage } from './report.js';
-import { count, line } from './summary.js';
+import { counted, line } from './summary.js';
 import { addressOrPort, collect, type Listening, wholeNumber } from './target.js';
 
 interface ListenOptions {
@@ -73,11 +73,11 @@ async function listen(where: Listening, options: ListenOptions): Promise<void> {
   const tally = await receive(udp, options, interrupt.signal);
   const { datagrams, bytes, elapsedMs } = tally;
   const dropped = droppedBySystem(udp.socket.descriptor);
-  tell(line('received', `${count(datagrams)} datagrams, ${count(bytes)} bytes`));
+  tell(line('received', `${counted(datagrams, 'datagram')}, ${counted(bytes, 'byte')}`));
   tell(
     line(
       'dropped',
-      dropped === undefined ? 'not known here' : `${count(dropped)} messages, by the system, for want of room`,
+      dropped === undefined ? 'not known here' : `${counted(dropped, 'message')}, by the system, for want of room`,
     ),
   );
   tell(line('took', `${(elapsedMs / 1000).toFixed(2)} s from the first datagram on`));

@@ -3,7 +3,7 @@ import '../dispose.js';
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { loadCommands } from './commands.js';
-import { wasInterrupted } from './interrupt.js';
+import { endsWithCommand } from './interrupt.js';
 import { guardOutputs } from './output.js';
 import { report, USAGE_EXIT_CODE } from './report.js';
 
@@ -20,7 +20,10 @@ async function main(): Promise<void> {
           `${text
             .trim()
             .replace(/^error: /, 'wasi-udp: ')
-            .replace(/^(.*missing required argument .*|.*unknown option '[^']*')$/, `$1: see ${helpOf(command)}`)
+            .replace(
+              /^(.*missing required argument .*|.*unknown option '[^']*'|.*unknown command '[^']*'|.*too many arguments .*)$/,
+              `$1: see ${helpOf(command)}`,
+            )
             .replace(/\n/g, ' ')}\n`,
         ),
     });
@@ -42,4 +45,4 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT_CODE;
   else process.exitCode = report(error);
 }
-if (wasInterrupted()) process.exit();
+if (endsWithCommand()) process.exit();

@@ -4,6 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** How much of a rate may be made up for at once, in milliseconds: timers are not exact. */
 const BURST_MS = 50;
 
+/** The longest that a timer waits, in milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 /** Lets so many datagrams a second go, evenly. */
 export class Pacer {
   readonly #perMs: number;
@@ -18,7 +21,7 @@ export class Pacer {
   async due(signal: AbortSignal): Promise<number> {
     this.#update();
     while (this.#credit < 1) {
-      await sleep((1 - this.#credit) / this.#perMs, undefined, { signal });
+      await sleep(Math.min((1 - this.#credit) / this.#perMs, LONGEST_MS), undefined, { signal });
       this.#update();
     }
     return Math.floor(this.#credit);

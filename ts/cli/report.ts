@@ -18,13 +18,17 @@ export class Failure extends Error {
   accepted = 0n;
 }
 
+/** How an error begins that tells of what an option of the same meaning was given. */
+const OF_INTERFACE = /^\w+\(\), (device|multicastInterface|interface): /;
+
 /**
  * The error to throw for one that a call threw: a value that is none, such as the name of no interface, is wrong usage; what the
  * system refuses is a failure.
  */
 export function asUsage(error: unknown): unknown {
   const isRule = error instanceof SocketError && error.payload === 'invalid-argument' && error.syscall === undefined;
-  return error instanceof TypeError || isRule ? new UsageError((error as Error).message) : error;
+  if (!(error instanceof TypeError || isRule)) return error;
+  return new UsageError((error as Error).message.replace(OF_INTERFACE, '--interface: '));
 }
 
 /** Writes an error on standard error, in one line where the user can mend it; the exit code. */

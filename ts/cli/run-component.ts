@@ -9,7 +9,7 @@ import { GuestOutputs, writeAtOnce } from './guest-output.js';
 import { tell } from './output.js';
 import { requireShimOf03 } from './peers.js';
 import { FAILURE_EXIT_CODE, Failure, report, UsageError } from './report.js';
-import { needsShim, sandbox } from './sandbox.js';
+import { needsShim, sandbox, shut } from './sandbox.js';
 import type { World } from './world.js';
 
 export interface Run {
@@ -62,9 +62,9 @@ export async function runComponent({ file, args, env, allow, writeBehind, verbos
   const shim3 = await asyncShim(file, world);
   const end = new End();
   const outputs = new GuestOutputs(end.fail);
-  const preview3 = world.isAsync ? { preview3: sandbox(shim3, outputs) } : {};
   const limits = { preopens: {}, env, args: [path.basename(file), ...args], enableNetwork: false };
   const denials = new Denials(allow !== 'all' && allow.some((rule) => 'receive' in rule));
+  const preview3 = world.isAsync ? { preview3: sandbox(shim3, outputs, denials.hearOther) } : {};
   using host = createHost({
     allow,
     onDenied: denials.hear,
@@ -78,7 +78,7 @@ export async function runComponent({ file, args, env, allow, writeBehind, verbos
   };
   const run = async () => {
     const imports = host.imports(preferredVersion(world));
-    const given = { ...imports, 'wasi:cli/exit': exit };
+    const given = { ...imports, ...shut(imports, denials.hearOther), 'wasi:cli/exit': exit };
     const exports = await instantiate(given, host.instantiateCore).catch((error: Error) => {
       throw tooNew(file, error) ?? missing(file, world, given) ?? error;
     });

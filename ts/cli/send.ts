@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import { Command } from 'commander';
+import { SocketError } from '../errors.js';
 import { LAYOUT } from '../native/layout.js';
 import { familyOf, formatSocketAddress, type IpSocketAddress } from '../rules/address.js';
 import { MAX_PAYLOAD } from '../rules/destination.js';
@@ -7,14 +8,14 @@ import { openUdpAsync } from '../socket/open-udp.js';
 import type { OpenUdp } from '../socket/opened-udp.js';
 import { Generated } from './generated.js';
 import { type Datagrams, Input } from './input.js';
-import { Interrupt } from './interrupt.js';
+import { endWithCommand, Interrupt } from './interrupt.js';
 import { measure } from './measure.js';
 import { flushed, outputClosed, tell, write } from './output.js';
 import { Pacer } from './pacer.js';
 import { printer } from './printer.js';
 import { Refusals } from './refusals.js';
 import { Replies } from './replies.js';
-import { asUsage, FAILURE_EXIT_CODE, UsageError } from './report.js';
+import { asUsage, FAILURE_EXIT_CODE, Failure, UsageError } from './report.js';
 import { WasiUdpSender } from './senders.js';
 import { line, sendLines, sendObject } from './summary.js';
 import { hostAndPort, rate, seconds, wholeNumber } from './target.js';
@@ -138,6 +139,7 @@ async function send(file: string | undefined, options: SendOptions): Promise<voi
     const timer = duration === undefined ? undefined : setTimeout(() => over.abort(), duration);
     try {
       await sendAndTell(udp, input, target, options, interrupt, over.signal);
+      if (over.signal.aborted) endWithCommand();
     } finally {
       clearTimeout(timer);
     }
@@ -188,8 +190,21 @@ async function open(options: SendOptions): Promise<OpenUdp> {
     device: process.platform === 'win32' ? undefined : options.interface,
     multicastInterface: options.interface,
   }).catch((error: unknown) => {
-    throw asUsage(error);
+    throw withOption(error) ?? asUsage(error);
   });
+}
+
+/** The error of a connect that an option, or another form of the target, would mend; undefined where none is known. */
+function withOption(error: unknown): Failure | undefined {
+  if (!(error instanceof SocketError) || error.syscall !== 'connect') return undefined;
+  const { payload, message, address = '' } = error;
+  const remedy =
+    payload === 'access-denied'
+      ? 'a broadcast address takes --broadcast'
+      : payload === 'invalid-argument' && /^fe[89ab]/i.test(address) && !address.includes('%')
+        ? `a link-local address needs its interface: --to [${address}%eth0]:PORT`
+        : undefined;
+  return remedy === undefined ? undefined : new Failure(`${payload}: ${message}: ${remedy}`);
 }
 
 async function inputOf(

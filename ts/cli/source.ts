@@ -48,7 +48,7 @@ export function openSource(file: string, options: SourceOptions): Source {
 }
 
 function unreadable(name: string, code: string | undefined): UsageError {
-  return new UsageError(`cannot read ${name} (${code}): name a file, or - for standard input`);
+  return new UsageError(`cannot read ${name || "''"} (${code}): name a file, or - for standard input`);
 }
 
 /** Whether a descriptor is a folder's; Node.js reads such a standard input as an empty one. */

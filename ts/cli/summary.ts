@@ -24,8 +24,8 @@ export interface SendSummary {
 export function sendLines({ outcome, refusals, replies, hasRate }: SendSummary): string[] {
   return [
     acceptedLine(outcome),
-    ...Array.from(refusals, ([code, times]) => line('refused', `${count(times)} times, ${code}`)),
-    ...(replies === undefined ? [] : [line('replies', `${count(replies)} datagrams`)]),
+    ...Array.from(refusals, ([code, times]) => line('refused', `${counted(times, 'time')}, ${code}`)),
+    ...(replies === undefined ? [] : [line('replies', counted(replies, 'datagram'))]),
     ...sendingLines(outcome),
     ...(hasRate ? [line('rate', rateText(outcome))] : []),
   ];
@@ -77,15 +77,20 @@ export function count(value: number): string {
   return value.toLocaleString('en-US');
 }
 
+/** A count of something, such as `1 datagram` or `2,000 datagrams`. */
+export function counted(value: number, what: string): string {
+  return `${count(value)} ${what}${value === 1 ? '' : 's'}`;
+}
+
 function acceptedLine({ accepted, bytes }: Outcome): string {
-  return line('accepted', `${count(accepted)} datagrams, ${count(bytes)} bytes`);
+  return line('accepted', `${counted(accepted, 'datagram')}, ${counted(bytes, 'byte')}`);
 }
 
 function sendingLines({ accepted, batches, blocked, sendingMs, elapsedMs }: Outcome): string[] {
   const batchSize = batches === 0 ? '' : `, ${(accepted / batches).toFixed(1)} datagrams each`;
   return [
     line('batches', `${count(batches)}${batchSize}`),
-    line('blocked', `${count(blocked)} times`),
+    line('blocked', counted(blocked, 'time')),
     line('took', `${secondsText(elapsedMs)}, ${secondsText(sendingMs)} of it sending, the rest waiting`),
   ];
 }

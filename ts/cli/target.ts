@@ -6,8 +6,11 @@ import { nameAndPort } from '../socket/resolve.js';
 /** A parser of HOST:PORT, with ports from `leastPort` on: the text, as `openUdpAsync` takes it. */
 export function hostAndPort(leastPort: 0 | 1): (text: string) => string {
   return (text) => {
-    if ((portOf(text) ?? -1) >= leastPort) return text;
-    throw new InvalidArgumentError('It takes HOST:PORT, such as 127.0.0.1:514, [::1]:514 or localhost:514.');
+    const port = portOf(text);
+    if (typeof port === 'number' && port >= leastPort) return text;
+    throw new InvalidArgumentError(
+      `It takes HOST:PORT, such as 127.0.0.1:514, [::1]:514 or localhost:514, with a port from ${leastPort} to 65535${hint(port)}.`,
+    );
   };
 }
 
@@ -21,20 +24,26 @@ export interface Listening {
 /** A parser of HOST:PORT or PORT. */
 export function addressOrPort(text: string): Listening {
   if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return { local: `[::]:${text}`, isDual: true };
-  if (portOf(text) !== undefined) return { local: text, isDual: false };
+  const port = portOf(text);
+  if (typeof port === 'number') return { local: text, isDual: false };
   throw new InvalidArgumentError(
-    'It takes HOST:PORT or PORT, such as 127.0.0.1:514, [::1]:514 or 514; port 0 is a free port.',
+    `It takes HOST:PORT or PORT, such as 127.0.0.1:514, [::1]:514 or 514, with a port up to 65535; port 0 is a free port${hint(port)}.`,
   );
 }
 
-/** The port of HOST:PORT; undefined where it is none. */
-function portOf(text: string): number | undefined {
+/** The port of HOST:PORT; or what is the matter with it. */
+function portOf(text: string): number | SocketError {
   try {
     return nameAndPort(text)?.port ?? parseSocketAddress(text).val.port;
   } catch (error) {
-    if (error instanceof SocketError) return undefined;
+    if (error instanceof SocketError) return error;
     throw error;
   }
+}
+
+/** What the form alone does not tell: that of a zone. */
+function hint(port: number | SocketError): string {
+  return typeof port === 'object' && port.message.includes('a zone is') ? `; ${port.message}` : '';
 }
 
 /** A parser of whole numbers in a range. */
@@ -50,7 +59,7 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
 export function seconds(text: string): number {
   const value = 1000 * Number(/^(\d+(?:\.\d+)?|\.\d+)s?$/.exec(text)?.[1]);
   if (value > 0 && value < 2 ** 31) return value;
-  throw new InvalidArgumentError('It takes seconds, such as 10 or 0.5.');
+  throw new InvalidArgumentError(`It takes seconds, such as 10 or 0.5, up to ${Math.floor(2 ** 31 / 1000)}.`);
 }
 
 /** By which a number with that letter is multiplied. */
