@@ -287,7 +287,7 @@ it('what the shut shim of WASI 0.2 denies is told, with the error that the inter
   const own = shut(given, (...denied) => heard.push(denied)) as typeof given;
   const network = given['wasi:sockets/instance-network']!['instanceNetwork']!();
   const lookUp = own['wasi:sockets/ip-name-lookup']!['resolveAddresses']!;
-  expect(() => lookUp(network, 'example.invalid')).toThrow('access-denied');
+  expect(() => lookUp(network, 'example.invalid')).toThrow('permanent-resolver-failure');
   own['wasi:sockets/tcp-create-socket']!['createTcpSocket']!('ipv4');
   expect(() => own['wasi:http/outgoing-handler']!['handle']!({})).toThrow(
     expect.objectContaining({ payload: { tag: 'HTTP-request-denied' } }),

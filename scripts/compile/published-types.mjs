@@ -7,7 +7,8 @@ const CLASS = /^export declare (?:abstract )?class (\w+)[^\n]*\{\n.*?^\}/gms;
 
 /**
  * Replaces the declarations of a package's dist/ by those that are published, without what is `@internal`. A constructor that is
- * internal becomes one that nobody can call: without it, anybody could.
+ * internal becomes one that nobody can call: without it, anybody could. Typed arrays lose the type of their buffer, which TypeScript
+ * has from 5.7 on.
  */
 export function publishedTypes(root, dist) {
   const stripped = path.join(root, 'build', 'published-types');
@@ -26,6 +27,7 @@ export function publishedTypes(root, dist) {
         '$1    protected constructor();\n',
       );
     }
+    text = text.replace(/\b(\w+Array)<ArrayBuffer(Like)?>/g, '$1');
     for (const folder of ['.', 'cjs']) {
       const target = path.join(dist, folder, file);
       if (fs.existsSync(target)) fs.writeFileSync(target, text);

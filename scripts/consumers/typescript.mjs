@@ -3,6 +3,9 @@ import { packageFolder } from '../runtimes.mjs';
 import { root } from '../setup.mjs';
 
 const PROGRAM = `import { type OutgoingDatagram, openUdp, SocketError } from 'wasi-udp';
+import dgram, { Socket } from 'wasi-udp/dgram';
+import 'wasi-udp/dgram/register';
+export const socket: Socket = dgram.createSocket('udp4').on('message', (message: Buffer) => void message);
 const udp = openUdp({ remote: '127.0.0.1:9' });
 const datagram: OutgoingDatagram = { data: new Uint8Array(1) };
 const granted: bigint = udp.outgoing.checkSend();
@@ -29,12 +32,19 @@ export const COMPILERS = () => ({
 
 /** The options of a consumer that wants to know. */
 export const OPTIONS = [
-  ...['--strict', '--noEmit', '--skipLibCheck', 'false', '--target', 'es2022', '--lib', 'es2023,esnext.disposable'],
+  ...['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--isolatedModules', '--noEmit'],
+  ...['--skipLibCheck', 'false', '--target', 'es2022', '--lib', 'es2023,esnext.disposable'],
   ...['--typeRoots', path.join(root, 'node_modules/@types'), '--types', 'node'],
 ];
 
 /** The types, with those of the libraries checked too, by each way that TypeScript finds them. */
 export function typescript(consumer) {
+  // The oldest that reads the declarations, libraries' included: once is enough to know that.
+  const oldest = path.join(packageFolder('typescript@5.4'), 'bin/tsc');
+  consumer.check('TypeScript 5.4', () => {
+    const files = [consumer.write('oldest.mts', PROGRAM), consumer.write('oldest.cts', PROGRAM)];
+    consumer.run('node', oldest, ...OPTIONS, '--module', 'nodenext', '--moduleResolution', 'nodenext', ...files);
+  });
   for (const [name, compiler] of Object.entries(COMPILERS())) {
     for (const [file, module, moduleResolution] of [
       ['consumer.mts', 'node16', 'node16'],

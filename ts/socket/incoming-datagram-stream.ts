@@ -149,7 +149,7 @@ export class IncomingDatagramStream {
   }
 
   /** Batches as they come, until the stream is closed. The event loop gets its turn between them. */
-  [Symbol.asyncIterator](): AsyncIterableIterator<IncomingDatagram[], void, undefined> {
+  [Symbol.asyncIterator](): AsyncIterableIterator<IncomingDatagram[]> {
     const descriptor = () => this.#descriptor;
     return new Batches({
       receive: () => this.receive(),
