@@ -22,7 +22,7 @@ const isThere = (shell: string) => spawnSync(shell, ['-c', 'true']).status === 0
 
 const hasScript = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0;
 
-const COMMANDS = ['send', 'listen', 'compare', 'run', 'doctor', 'completion'];
+const COMMANDS = ['send', 'listen', 'compare', 'run', 'doctor', 'completion', 'help'];
 
 /** A folder with files, in which words are completed. */
 const files = path.join(folder, 'files');
@@ -53,6 +53,8 @@ describe('wasi-udp completion bash', () => {
     expect(offered('send', '').toSorted()).toEqual(['access.log', 'with space.log']);
     expect(offered('send', '--to', '')).toEqual([]);
     expect(offered('listen', '')).toEqual([]);
+    expect(offered('completion', '')).toEqual(['bash', 'zsh', 'fish']);
+    expect(offered('help', 'com')).toEqual(['compare', 'completion']);
     expect(offered('nothing', '')).toEqual([]);
   });
 
@@ -71,7 +73,7 @@ describe('wasi-udp completion zsh', () => {
     writeFileSync(path.join(bin, 'wasi-udp'), '#!/bin/sh\nprintf "called:"; printf " [%s]" "$@"; echo\n');
     chmodSync(path.join(bin, 'wasi-udp'), 0o755);
     const start = `PATH=${bin}:$PATH\nautoload -Uz compinit\ncompinit -u -D\nsource ${script('zsh')}\n`;
-    const type = 'wasi-udp lis\t--timest\t\nwasi-udp send ac\t\nexit\n';
+    const type = 'wasi-udp lis\t--timest\t\nwasi-udp send ac\t\nwasi-udp completion fi\t\nexit\n';
     const { stdout } = spawnSync('script', ['-qec', 'zsh -f -i', '/dev/null'], {
       encoding: 'utf8',
       cwd: files,
@@ -80,6 +82,7 @@ describe('wasi-udp completion zsh', () => {
     });
     expect(stdout).toContain('called: [listen] [--timestamps]');
     expect(stdout).toContain('called: [send] [access.log]');
+    expect(stdout).toContain('called: [completion] [fish]');
   });
 });
 
@@ -98,6 +101,7 @@ describe('wasi-udp completion fish', () => {
     expect(offered('wasi-udp ').toSorted()).toEqual(COMMANDS.toSorted());
     expect(offered('wasi-udp send --rat')).toEqual(['--rate']);
     expect(offered('wasi-udp send acc')).toEqual(['access.log']);
+    expect(offered('wasi-udp completion ').toSorted()).toEqual(['bash', 'fish', 'zsh']);
   });
 });
 

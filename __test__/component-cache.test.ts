@@ -193,4 +193,8 @@ describe.skipIf(noGuests)(`the folder of the cache ${noGuests ?? ''}`, () => {
     writeFileSync(path.join(base, 'wasi-udp'), 'a file');
     expect((await prints()).stderr).toMatch(NOT_USED);
   });
+
+  it.skipIf(process.platform !== 'linux')('costs a line where a folder cannot hold another: proc(5)', async () => {
+    expect((await prints({ env: { XDG_CACHE_HOME: '/proc' } })).stderr).toMatch(NOT_USED);
+  });
 });

@@ -11,6 +11,8 @@ interface Described {
   options: readonly Option[];
   /** Whether its arguments are files. */
   takesFiles: boolean;
+  /** What else its argument may be. */
+  words: readonly string[];
 }
 
 /** The scripts by the names of their shells. */
@@ -34,7 +36,15 @@ Exit codes: 0; 2 wrong usage.`,
   )
   .action(async (shell: string) => {
     const commands = (await loadCommands()).map(described);
-    write(SCRIPTS[shell]!(commands));
+    const names = commands.map(({ name }) => name);
+    const help = {
+      name: 'help',
+      description: 'display help for a command',
+      options: [],
+      takesFiles: false,
+      words: names,
+    };
+    write(SCRIPTS[shell]!([...commands, help]));
   });
 
 function described(one: Command): Described {
@@ -43,6 +53,7 @@ function described(one: Command): Described {
     description: one.description(),
     options: [...one.options, one.createOption('-h, --help', 'display help for command')],
     takesFiles: one.registeredArguments.some((argument) => /FILE|wasm/.test(argument.name())),
+    words: one.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
   };
 }
 
@@ -57,17 +68,17 @@ function quoted(text: string): string {
 }
 
 function bash(commands: Described[]): string {
-  const cases = commands.map(({ name, options, takesFiles }) => {
+  const cases = commands.map(({ name, options, takesFiles, words }) => {
     const withValue = options.filter((option) => option.required).flatMap(flags);
     const values = withValue.length === 0 ? '' : `      case $before in ${withValue.join('|')}) return ;; esac\n`;
     return `    ${name})
 ${values}      options=${quoted(options.flatMap(flags).join(' '))}
-      files=${takesFiles ? 'yes' : ''}
+      files=${takesFiles ? 'yes' : ''} words=${quoted(words.join(' '))}
       ;;`;
   });
   return `# bash completion of ${NAME}
 _wasi_udp() {
-  local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} options='' files=''
+  local word=\${COMP_WORDS[COMP_CWORD]} before=\${COMP_WORDS[COMP_CWORD-1]} options='' files='' words=''
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
     mapfile -t COMPREPLY < <(compgen -W ${quoted([...commands.map(({ name }) => name), '--help', '--version'].join(' '))} -- "$word")
@@ -79,7 +90,10 @@ ${cases.join('\n')}
   esac
   case $word in
     -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;;
-    *) if [ -n "$files" ]; then mapfile -t COMPREPLY < <(compgen -f -- "$word"); fi ;;
+    *)
+      if [ -n "$files" ]; then mapfile -t COMPREPLY < <(compgen -f -- "$word"); fi
+      if [ -n "$words" ]; then mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word"); fi
+      ;;
   esac
 }
 complete -o filenames -F _wasi_udp ${NAME}
@@ -95,9 +109,10 @@ function zsh(commands: Described[]): string {
     const times = Array.isArray(one.defaultValue) ? '*' : '';
     return flags(one).map((flag) => quoted(`${times}${flag}[${plain(one.description)}]${value}`));
   };
-  const cases = commands.map(({ name, options, takesFiles }) => {
-    const words = [...options.flatMap(option), ...(takesFiles ? [quoted('*:file:_files')] : [])];
-    return `    ${name}) _arguments -s ${words.join(' \\\n      ')} ;;`;
+  const cases = commands.map(({ name, options, takesFiles, words }) => {
+    const argument = takesFiles ? '*:file:_files' : words.length > 0 ? `1:argument:(${words.join(' ')})` : undefined;
+    const specs = [...options.flatMap(option), ...(argument === undefined ? [] : [quoted(argument)])];
+    return `    ${name}) _arguments -s ${specs.join(' \\\n      ')} ;;`;
   });
   const names = commands.map(({ name, description }) => `      ${quoted(`${name}:${description}`)}`);
   return `#compdef ${NAME}
@@ -123,7 +138,7 @@ compdef _wasi_udp ${NAME}
 }
 
 function fish(commands: Described[]): string {
-  const lines = commands.flatMap(({ name, description, options, takesFiles }) => {
+  const lines = commands.flatMap(({ name, description, options, takesFiles, words }) => {
     const within = `complete -c ${NAME} -n ${quoted(`__fish_seen_subcommand_from ${name}`)}`;
     const option = ({ short, long, required, description }: Option) =>
       [
@@ -139,6 +154,7 @@ function fish(commands: Described[]): string {
       `complete -c ${NAME} -n __fish_use_subcommand -a ${name} -d ${quoted(description)}`,
       ...options.map(option),
       ...(takesFiles ? [`${within} -F`] : []),
+      ...(words.length > 0 ? [`${within} -a ${quoted(words.join(' '))}`] : []),
     ];
   });
   return `# fish completion of ${NAME}

@@ -31,7 +31,7 @@ export class ComponentCache {
   static async open(): Promise<ComponentCache> {
     const folder = cachePath();
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await makeFolders(folder);
       // What is checked is what is used, whatever becomes of symbolic links on the way.
       const real = await realpath(folder);
       const reason = await whyNotTrusted(real);
@@ -95,6 +95,22 @@ export class ComponentCache {
     if (await isPlaced()) return;
     await rm(entry, { recursive: true, force: true });
     if (!(await isPlaced())) await rename(draft, entry);
+  }
+}
+
+/**
+ * Makes a folder and those above it. Not by the recursive mkdir of Node.js, which does not end where a file system answers ENOENT
+ * in a folder that is there, as that of proc(5) does.
+ */
+async function makeFolders(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, 0o700);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || path.dirname(folder) === folder) throw error;
+    await makeFolders(path.dirname(folder));
+    await mkdir(folder, 0o700);
   }
 }
 
