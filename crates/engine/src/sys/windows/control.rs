@@ -130,7 +130,9 @@ pub fn ancillary(control: &Control, length: usize) -> Ancillary {
             }
             // IN6_PKTINFO.
             (WinSock::IPPROTO_IPV6, WinSock::IPV6_PKTINFO) => told.tell_packet_info_v6(data),
-            (WinSock::IPPROTO_IP, WinSock::IP_TOS) | (WinSock::IPPROTO_IPV6, WinSock::IPV6_TCLASS) => {
+            // Where the system knows ECN alone, that is the class.
+            (WinSock::IPPROTO_IP, WinSock::IP_TOS | WinSock::IP_ECN)
+            | (WinSock::IPPROTO_IPV6, WinSock::IPV6_TCLASS | WinSock::IPV6_ECN) => {
                 told.class = data.first_chunk().map(|&word| i32::from_ne_bytes(word) as u8).or(told.class);
             }
             _ => {}

@@ -88,13 +88,15 @@ pub fn set_packet_info(socket: &Socket, ipv6: bool, on: bool) -> Result<(), Errn
     set(socket, level, name, &u32::from(on))
 }
 
-/// Has receives tell the traffic class of each datagram: IP_RECVTOS, IPV6_RECVTCLASS.
+/// Has receives tell the traffic class of each datagram: IP_RECVTOS, IPV6_RECVTCLASS; where the system has none such, ECN alone:
+/// IP_RECVECN, IPV6_RECVECN (build 20348).
 pub fn set_receive_class(socket: &Socket, ipv6: bool, on: bool) -> Result<(), Errno> {
-    let (level, name) = match ipv6 {
-        true => (WinSock::IPPROTO_IPV6, WinSock::IPV6_RECVTCLASS),
-        false => (WinSock::IPPROTO_IP, WinSock::IP_RECVTOS),
+    let (level, whole, ecn) = match ipv6 {
+        true => (WinSock::IPPROTO_IPV6, WinSock::IPV6_RECVTCLASS, WinSock::IPV6_RECVECN),
+        false => (WinSock::IPPROTO_IP, WinSock::IP_RECVTOS, WinSock::IP_RECVECN),
     };
-    set(socket, level, name, &u32::from(on))
+    let on = u32::from(on);
+    set(socket, level, whole, &on).or_else(|errno| set(socket, level, ecn, &on).map_err(|_| errno))
 }
 
 /// SIO_TIMESTAMPING tells ticks of a clock of its own, of devices that have one.
