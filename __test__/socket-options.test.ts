@@ -382,6 +382,20 @@ describe('names', () => {
     });
   });
 
+  it("what a getter of a lookup's answer throws rejects, and so does an error that is none", async () => {
+    const answer = [
+      {
+        get address(): string {
+          throw new Error('a getter');
+        },
+      },
+    ];
+    const lookup: Lookup = (_name, _options, callback) => setImmediate(() => callback(null, answer));
+    await expect(openUdpAsync({ remote: 'a.example:7', lookup })).rejects.toThrow('a getter');
+    const failing = ((_name, _options, callback) => callback('a text' as never, [])) as Lookup;
+    await expect(openUdpAsync({ remote: 'a.example:7', lookup: failing })).rejects.toThrow(/failed \("a text"\)/);
+  });
+
   it.each([undefined, null, 5, 'nothing', {}, [], [null], [{}], [{ address: 5 }], [{ address: 'x' }, 7]])(
     'a lookup that answers %j has no answer',
     async (answer) => {

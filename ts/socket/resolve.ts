@@ -86,9 +86,11 @@ export function nameAndPort(text: string): { host: string; port: number } | unde
 function lookUp(host: string, lookup: Lookup, family: IpAddressFamily | undefined): Promise<string[]> {
   const number = family === undefined ? 0 : family === 'ipv4' ? 4 : 6;
   return new Promise((resolve, reject) => {
-    const refuse = ({ code, errno, syscall, message }: Partial<NodeJS.ErrnoException>) => {
+    const refuse = (error: unknown) => {
+      const { code, errno, syscall, message } = Object(error) as Partial<NodeJS.ErrnoException>;
       const payload = code === 'EAI_AGAIN' ? 'temporary-resolver-failure' : 'name-unresolvable';
-      const text = `looking up ${show(host)} failed (${code ?? message}): check the name, or give an address`;
+      const why = code ?? message ?? show(error);
+      const text = `looking up ${show(host)} failed (${why}): check the name, or give an address`;
       reject(new SocketError(payload, text, { code, errno, syscall }));
     };
     lookup(host, { all: true, family: number }, (error, answer) => {
@@ -96,13 +98,19 @@ function lookUp(host: string, lookup: Lookup, family: IpAddressFamily | undefine
         refuse(error);
         return;
       }
-      // What is none is no answer, whatever a lookup of one's own makes of it.
-      const all: unknown[] = Array.isArray(answer) ? answer.map((one) => Object(one).address) : [answer];
-      const fitting = all
-        .filter((address) => typeof address === 'string')
-        .filter((address) => (number === 0 ? isIP(address) !== 0 : isIP(address) === number));
-      if (fitting.length > 0) resolve(fitting);
-      else refuse({ code: 'ENOTFOUND' });
+      try {
+        const fitting = textsOf(answer).filter((text) => (number === 0 ? isIP(text) !== 0 : isIP(text) === number));
+        if (fitting.length > 0) resolve(fitting);
+        else refuse({ code: 'ENOTFOUND' });
+      } catch (thrown) {
+        reject(thrown);
+      }
     });
   });
+}
+
+/** The texts in what a lookup has answered; whatever else is there, a lookup of one's own made. */
+function textsOf(answer: unknown): string[] {
+  const all: unknown[] = Array.isArray(answer) ? answer.map((one) => Object(one).address) : [answer];
+  return all.filter((address) => typeof address === 'string');
 }
