@@ -249,7 +249,7 @@ describe('a lookup', () => {
         const port = portOf(receiver);
         const told = function (this: unknown, ...values: unknown[]) {
           const facts = values.map((value) => (value instanceof Error ? (value as NodeJS.ErrnoException).code : value));
-          log.push(['callback', this === socket, facts]);
+          log.push(['callback', this === socket, this === undefined, facts]);
         };
         if (method === 'bind') log.push(outcome(() => socket.bind(0, 'name', told)));
         if (method === 'send') log.push(outcome(() => socket.send('x', port, 'name', told)));

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import nodeDgram from 'node:dgram';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import dns from 'node:dns';
-import { once } from 'node:events';
+import { errorMonitor, once } from 'node:events';
 import { BlockList, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe } from 'vitest';
@@ -117,7 +117,7 @@ describe('bind', () => {
       const socket = dgram.createSocket('udp4');
       watch(socket, log);
       socket.on('error', () => {});
-      log.push(bind(socket, log) === socket);
+      log.push(bind(socket, log) === socket, socket.listenerCount('error'), socket.listenerCount(errorMonitor));
       process.nextTick(() => log.push('tick'));
       log.push(outcome(() => socket.bind(0)));
       await (title.includes('name') ? sleep(500) : quiet());
@@ -478,6 +478,28 @@ describe('connect', () => {
 });
 
 describe('close', () => {
+  same('a connect of a closed socket leaves its callback', async (dgram, log) => {
+    const socket = await bound(dgram);
+    socket.close();
+    try {
+      socket.connect(9, '127.0.0.1', () => {});
+    } catch (error) {
+      log.push((error as Error).name.endsWith('Error'));
+    }
+    log.push(socket.listenerCount('connect'));
+    await once(socket, 'close');
+  });
+  same('within the connect of a lookup that answers at once', async (dgram, log) => {
+    const lookup = (_: string, __: unknown, found: (error: null, ip: string, family: number) => void) => {
+      found(null, '127.0.0.1', 4);
+    };
+    const socket = dgram.createSocket({ type: 'udp4', lookup: lookup as never });
+    socket.bind(0);
+    watch(socket, log);
+    socket.connect(9, '127.0.0.1', () => log.push('callback'));
+    socket.close();
+    await quiet();
+  });
   same('and what comes after', async (dgram, log) => {
     const socket = await bound(dgram);
     watch(socket, log);
