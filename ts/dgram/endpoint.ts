@@ -319,16 +319,15 @@ export class Endpoint {
     }
     let next = 0;
     const finish = () => {
-      next = count;
+      steps.areLeft = false;
       putBack(batch);
       this.#await();
     };
+    // No getter: each object with one of its own would have a shape of its own, of which V8 frees none soon.
     const steps = {
-      get areLeft() {
-        return next < count;
-      },
+      areLeft: true,
       next: () => {
-        if (next === count) return;
+        if (!steps.areLeft) return;
         // A socket that was closed meanwhile has no more messages.
         if (!this.#isReceiving) return finish();
         const data = dataOf(batch, next);
