@@ -125,7 +125,7 @@ class Waits {
   #goOn(steps: Steps): void {
     try {
       steps.next();
-      // Else the addon calls `report` again, as an event handler of its own, which costs twice what all else of a message does.
+      // Else the addon calls `report` again, as an event handler of its own, which costs more than all else of a message does.
       while (areTicksHere && steps.areLeft) {
         runTicks();
         steps.next();
